@@ -1,0 +1,83 @@
+"""What a receiver needs of a journal, and what the carrier needs of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class JournalUnavailable(Exception):
+    """
+    The record could not be made durable.
+
+    Nothing was promised: the sender gets 503 and will try again. The message names the file, the error and the free
+    space.
+    """
+
+
+class Journal(Protocol):
+    """The writing end: one writer, in one worker process."""
+
+    async def append(self, payload: bytes) -> None:
+        """
+        Return once *payload* is on stable storage, else raise JournalUnavailable.
+
+        Concurrent callers share one flush. Cancelling the caller does not take the record back.
+        """
+
+    def probe(self) -> str | None:
+        """Why a record could not be made durable now, or None: what readiness says. Cheap, writes nothing."""
+
+    async def close(self) -> None:
+        """Flush what is unanswered, seal the last segment and let go of the lock."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in one journal: everything before it has been carried."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as the carrier sees it."""
+
+    payload: bytes
+    stamp: int
+    """Orders the records of all journals of this boot: nanoseconds of the machine's monotonic clock, at acceptance."""
+    after: Position
+    """Where to go on once this record has been carried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes of a journal that no longer hold what was written: skipped, counted, reported, never guessed at."""
+
+    journal: str
+    position: Position
+    length: int
+    reason: str
+
+
+class JournalReader(Protocol):
+    """The reading end of one journal: a live worker's, or one that a dead worker left."""
+
+    @property
+    def name(self) -> str:
+        """Unique for ever: a new worker makes a new journal."""
+
+    def read(self, position: Position | None, until: int) -> Iterator[Entry | Damage]:
+        """Records from *position* (None: the beginning) on whose stamp is below *until*, in order of stamp."""
+
+    def watermark(self, now: int) -> int:
+        """No record that becomes visible after this call has a stamp below the returned one. At most *now*."""
+
+    def abandoned(self) -> bool:
+        """Whether the writer is gone for good: then everything readable may be carried and the journal removed."""
+
+    def release(self, position: Position) -> None:
+        """Unlink sealed segments that lie wholly before *position*; the caller has made their events durable elsewhere."""
+
+    def remove(self) -> None:
+        """Remove an abandoned journal that was carried to its end; the caller has made its events durable elsewhere."""

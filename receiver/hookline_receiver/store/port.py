@@ -1,0 +1,311 @@
+"""
+What carrier, forwarder and people need of the event store.
+
+All times are nanoseconds since the Unix epoch and come from the caller, so that a test's clock rules. Methods block:
+whoever calls them from an event loop does so in a thread of its own. One process uses a store at a time.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
+from hookline_receiver.journal.port import Position
+
+
+def delivery_name(ingest_id: bytes, route: str) -> str:
+    """What handlers and people call a delivery: "{ingest id}/{route}"."""
+    return f"{UUID(bytes=ingest_id)}/{route}"
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "Pending"
+    """To be claimed once due."""
+    WAITING = "Waiting"
+    """For an earlier delivery of the same ordering key to end."""
+    IN_FLIGHT = "InFlight"
+    """Claimed, under a lease."""
+    DELIVERED = "Delivered"
+    DEAD = "Dead"
+
+
+class DeadReason(StrEnum):
+    """Why a delivery ended without success."""
+
+    REJECTED = "Rejected"
+    """The handler said never."""
+    EXPIRED = "Expired"
+    """Older than the route's maxAge."""
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    """The handler answered maxAttempts times."""
+    ROUTE_REMOVED = "RouteRemoved"
+    """The route or its subscription is gone."""
+    TOO_LARGE = "TooLarge"
+    """The event does not fit into one gRPC message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A route that an event goes to."""
+
+    route: RouteRef
+    ordering_key: str | None
+    """Deliveries of the route with equal keys go one after another; None: unordered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event with what the routes of this moment make of it."""
+
+    event: Event
+    targets: Sequence[Target]
+    unrouted: str
+    """Why there is no target; "" where there is one."""
+    duplicate_until: int
+    """Until when an equal identity is the same event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a batch of arrivals."""
+
+    stored: int
+    duplicates: Sequence[bytes]
+    """Ingest ids that were recognised as an event already there, and became no second delivery."""
+    routes: Collection[RouteRef]
+    """Routes that got a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery under a lease."""
+
+    delivery_id: int
+    """The store's own number of it."""
+    fence: int
+    """Goes up with every claim of the delivery; a settlement with an older one is refused."""
+    route: RouteRef
+    event: Event
+    event_id: str
+    """CloudEvents `id`."""
+    stored_at: int
+    attempts: int
+    """Handler's answers so far, since the last redrive."""
+    age: int
+    """Nanoseconds since acceptance (or redrive), less the time its route was paused."""
+    replay: bool
+    """Whether a person had it sent again."""
+    ordering_key: str | None
+
+    @property
+    def name(self) -> str:
+        """The delivery's name outside the store, "{ingest id}/{route}"."""
+        return delivery_name(self.event.ingest_id, self.route.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call that carried a delivery, for the event's story."""
+
+    started_at: int
+    ended_at: int
+    code: str
+    """Accepted, RetryAfter, Rejected, NoOutcome, or the name of a gRPC status code."""
+    detail: str
+    endpoint: str
+    answered: bool
+    """Whether the handler itself spoke for this event, so that it counts against maxAttempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """It is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """It is due again at this time."""
+
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It ended without success."""
+
+    reason: DeadReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one claimed delivery."""
+
+    delivery_id: int
+    fence: int
+    result: Delivered | RetryAt | Dead
+    attempt: Attempt | None
+    """None where no call was made (expired before it could be, too large)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueRoute:
+    """A route with something to claim, now or later."""
+
+    route: RouteRef
+    due_at: int
+    """When its first pending delivery is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries or events; everything given must hold."""
+
+    namespace: str = ""
+    subscription: str = ""
+    route: str = ""
+    trigger: str = ""
+    reason: str = ""
+    ingest_ids: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that ended without success, as people see it."""
+
+    delivery_id: int
+    ingest_id: bytes
+    event_id: str
+    route: RouteRef
+    trigger: str
+    reason: str
+    detail: str
+    attempts: int
+    received_at: int
+    died_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStory:
+    """What became of one delivery."""
+
+    delivery_id: int
+    route: RouteRef
+    state: State
+    reason: str
+    due_at: int
+    attempts: Sequence[Attempt]
+    """Oldest first; the last 50 are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventStory:
+    """What became of one acceptance."""
+
+    event: Event
+    event_id: str
+    stored_at: int
+    duplicates: int
+    unrouted: str
+    deliveries: Sequence[DeliveryStory]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteBacklog:
+    """How much waits for one route."""
+
+    route: RouteRef
+    pending: int
+    dead: int
+    oldest_pending: int | None
+    """When the oldest pending one was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a subscription's ended deliveries are kept, in nanoseconds."""
+
+    delivered: int
+    dead: int
+
+
+class StoreUnavailable(Exception):
+    """The store could not do it now (disk full, I/O error). The transaction did not happen; try again later."""
+
+
+class EventStore(Protocol):
+    """Deliveries are worked off here, and events found again."""
+
+    def positions(self) -> Mapping[str, Position]:
+        """How far each journal has been carried, by the journal's name."""
+
+    def add(self, arrivals: Sequence[Arrival], positions: Mapping[str, Position], now: int) -> Added:
+        """
+        Store *arrivals*, find duplicates, fan out and remember *positions*: one transaction.
+
+        An ingest id that is there already is passed over. Positions never go back.
+        """
+
+    def forget_journal(self, name: str) -> None:
+        """Drop the position of a journal that has been removed."""
+
+    def sync(self) -> None:
+        """Return once everything committed so far is on stable storage: only then may journals be unlinked."""
+
+    def due_routes(self, limit: int) -> Sequence[DueRoute]:
+        """Routes that have pending deliveries and are not held, soonest first. Cost: *limit*, whatever is parked."""
+
+    def hold(self, route: RouteRef, until: int) -> None:
+        """Let *route* not be due before *until* (an open breaker)."""
+
+    def pause(self, routes: Collection[RouteRef], now: int) -> None:
+        """Exactly these routes are paused from now on; the age of their deliveries stands still meanwhile."""
+
+    def claim(self, route: RouteRef, limit: int, max_bytes: int, now: int, lease_until: int) -> Sequence[Claimed]:
+        """
+        Lease up to *limit* due deliveries of *route*, their bodies not above *max_bytes* together (one always fits).
+
+        Deliveries whose lease ran out are due again. Of each ordering key at most one is out at a time.
+        Cost: what is claimed, whatever is parked.
+        """
+
+    def extend(self, claims: Collection[tuple[int, int]], lease_until: int) -> Collection[int]:
+        """Prolong the leases of (delivery id, fence) pairs; returns the delivery ids still held."""
+
+    def settle(self, settlements: Sequence[Settlement], now: int) -> Collection[int]:
+        """One transaction; returns the delivery ids that were settled. Those fenced out are missing and unchanged."""
+
+    def expired(self, route: RouteRef, max_age: int, limit: int, now: int) -> int:
+        """End up to *limit* unclaimed deliveries of *route* older than *max_age* ns as dead; how many."""
+
+    def retire(self, keep: Collection[RouteRef], limit: int, now: int) -> int:
+        """End up to *limit* unclaimed deliveries of routes not in *keep* as dead (RouteRemoved); how many."""
+
+    def purge(self, retention: Mapping[SubscriptionRef, Retention], default: Retention, limit: int, now: int) -> int:
+        """Remove up to *limit* events with nothing left to do, past their retention and duplicates window; how many."""
+
+    def pending_bytes(self) -> Mapping[SubscriptionRef, int]:
+        """Bytes of events with an unended delivery, by subscription: what its share of storage is measured by."""
+
+    def dead_letters(self, which: Filter, limit: int, after: int = 0) -> Sequence[DeadLetter]:
+        """Oldest delivery id first, above *after*."""
+
+    def redrive(self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]) -> tuple[int, int]:
+        """
+        Make dead letters of the routes in *keep* pending again, durable on return.
+
+        Returns how many were (or would be) redriven, and how many stay dead since their route is gone.
+        """
+
+    def story(self, ident: str) -> Sequence[EventStory]:
+        """Events by ingest id (UUID), CloudEvent id or delivery name."""
+
+    def backlog(self, which: Filter) -> Sequence[RouteBacklog]:
+        """How much waits, one entry per route that has anything."""
+
+    def close(self) -> None:
+        """Let go of the store."""
