@@ -21,7 +21,9 @@ def main() -> int:
 def run(sources: list[Path], bundled: Path, *outputs: str) -> int:
     """Run protoc with the named output plug-ins."""
     files = [str(path.relative_to(PROTO)) for path in sources]
-    return int(protoc.main(["protoc", f"-I{PROTO}", f"-I{bundled}", *(f"--{name}_out={PROTO}" for name in outputs), *files]))
+    return int(
+        protoc.main(["protoc", f"-I{PROTO}", f"-I{bundled}", *(f"--{name}_out={PROTO}" for name in outputs), *files])
+    )
 
 
 if __name__ == "__main__":
