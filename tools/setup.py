@@ -27,7 +27,7 @@ def main(folder: Path) -> int:
     say(f"setting up {folder} (once; takes about a minute)")
     if not (folder / "bin" / "python").exists():
         run(sys.executable, "-m", "venv", str(folder))
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir"]
     say("installing the locked packages")
     run(*pip, "--require-hashes", "--only-binary=:all:", "-r", str(ROOT / "constraints.txt"))
     say("installing hookline itself, editable")

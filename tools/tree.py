@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACES = {
     "operator/__init__.py": "it would shadow the standard library's `operator` for every `python -m` run from here"
 }
-NAMES = {name: "it writes registry hosts; constraints.txt is the lock" for name in ("uv.lock", "package-lock.json")}
+NAMES = dict.fromkeys(("uv.lock", "package-lock.json"), "it writes registry hosts; constraints.txt is the lock")
 
 
 def main() -> int:
