@@ -1,6 +1,6 @@
 """What a receiver needs of a journal, and what the carrier needs of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,6 +67,10 @@ class JournalReader(Protocol):
     def name(self) -> str:
         """Unique for ever: a new worker makes a new journal."""
 
+    @property
+    def earlier_boot(self) -> bool:
+        """Whether its stamps are of an earlier boot's clock, so that all its records come before this boot's."""
+
     def read(self, position: Position | None, until: int) -> Iterator[Entry | Damage]:
         """Records from *position* (None: the beginning) on whose stamp is below *until*, in order of stamp."""
 
@@ -81,3 +85,13 @@ class JournalReader(Protocol):
 
     def remove(self) -> None:
         """Remove an abandoned journal that was carried to its end; the caller has made its events durable elsewhere."""
+
+
+class Journals(Protocol):
+    """All journals of one data folder, as the carrier finds them."""
+
+    def now(self) -> int:
+        """The machine's monotonic clock in nanoseconds, which stamps are of."""
+
+    def discover(self) -> Sequence[JournalReader]:
+        """Every journal there is now; the same reader for the same journal each time. Cheap: asked every 10 ms."""

@@ -273,6 +273,13 @@ class EventStore(Protocol):
         Cost: what is claimed, whatever is parked.
         """
 
+    def release_leases(self, now: int) -> int:
+        """
+        Let every lease lapse and return how many: a new owner, at start, has no use for the old one's.
+
+        Old fences stay valid only until the delivery is claimed again.
+        """
+
     def extend(self, claims: Collection[tuple[int, int]], lease_until: int) -> Collection[int]:
         """Prolong the leases of (delivery id, fence) pairs; returns the delivery ids still held."""
 
