@@ -1,0 +1,165 @@
+"""Which function handles which event, and what its result means."""
+
+import asyncio
+import inspect
+import logging
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TypeAlias, TypeVar, cast
+
+from hookline_kit.batch import run_batch
+from hookline_kit.event import Event
+from hookline_kit.outcome import Accepted, Outcome, Reject, RetryAfter
+from hookline_kit.seen import Seen
+from hookline_kit.server import Server, ServerSettings, run_until_signalled
+
+Result: TypeAlias = Outcome | None
+Function: TypeAlias = Callable[[Event], Result] | Callable[[Event], Awaitable[Result]]
+F = TypeVar("F", bound=Callable[[Event], Result | Awaitable[Result]])
+
+log = logging.getLogger("hookline_kit")
+
+
+class Handler:
+    """
+    The functions that handle events, and the server that brings the events to them.
+
+    The function registered for an event's trigger gets it, else the one for its category, else the default. An event
+    that none of them takes is rejected, so that it stays visible as a dead letter: whoever wants to ignore the rest
+    says so with a default that does nothing.
+    """
+
+    def __init__(self, *, seen: Seen | None = None, threads: int = 32, in_order: bool = True) -> None:
+        """
+        *seen* remembers what was handled: a repetition is accepted without running its function again, unless a
+        person had it sent again. *threads* run the plain functions. *in_order*: a batch's events of one partition key
+        run one after another, and one that asks to come again takes the later ones along.
+        """
+        self._by_trigger: dict[str, Function] = {}
+        self._by_category: dict[str, Function] = {}
+        self._default: Function | None = None
+        self._seen = seen
+        self._in_order = in_order
+        self._running: set[tuple[str, str]] = set()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
+
+    def on(self, *triggers: str) -> Callable[[F], F]:
+        """Register the decorated function, async or plain, for these triggers; each has one function."""
+        return self._register(self._by_trigger, "trigger", triggers)
+
+    def on_category(self, *categories: str) -> Callable[[F], F]:
+        """Register the decorated function for these categories' events that no function for a trigger takes."""
+        return self._register(self._by_category, "category", categories)
+
+    def default(self, function: F) -> F:
+        """Register the decorated function for every event that no other function takes."""
+        if self._default is not None:
+            raise ValueError("a default function is already registered")
+        self._default = cast("Function", function)
+        return function
+
+    async def handle(self, events: Sequence[Event]) -> dict[str, Outcome]:
+        """The outcome of each event of a batch by its delivery id."""
+        return await run_batch(events, self._handle_once, in_order=self._in_order)
+
+    @asynccontextmanager
+    async def serving(
+        self, port: int = 0, host: str = "127.0.0.1", settings: ServerSettings | None = None
+    ) -> AsyncIterator[Server]:
+        """Serve inside the `async with`, at `server.address`; port 0 takes a free one. For tests and larger programs."""
+        settings = settings or ServerSettings(notice=0.0)
+        server = Server(self.handle, replace(settings, host=host, port=port))
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.stop()
+
+    def run(self, port: int = 9000, host: str = "0.0.0.0", settings: ServerSettings | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then stop gracefully: not ready, in-flight events finished, gone."""
+        settings = replace(settings or ServerSettings(), host=host, port=port)
+        asyncio.run(run_until_signalled(Server(self.handle, settings)))
+
+    def _register(self, table: dict[str, Function], kind: str, names: Sequence[str]) -> Callable[[F], F]:
+        if not names:
+            raise ValueError(f"name at least one {kind}")
+
+        def register(function: F) -> F:
+            for name in names:
+                if name in table:
+                    raise ValueError(f"{kind} {name!r} already has a function")
+                table[name] = cast("Function", function)
+            return function
+
+        return register
+
+    async def _handle_once(self, event: Event) -> Outcome:
+        """Run the event's function unless it has accepted the event before, or is at it in another call."""
+        if self._seen is None:
+            return await self._handle(event)
+        key = (event.source, event.id)
+        if key in self._running:
+            return RetryAfter(1.0, "the same event is being handled")
+        self._running.add(key)
+        try:
+            return await self._handle_remembering(event, self._seen)
+        finally:
+            self._running.discard(key)
+
+    async def _handle_remembering(self, event: Event, seen: Seen) -> Outcome:
+        if not event.replay and await self._in_thread(seen.known, event):
+            return Accepted()
+        outcome = await self._handle(event)
+        if isinstance(outcome, Accepted):
+            await self._in_thread(seen.remember, event)
+        return outcome
+
+    async def _handle(self, event: Event) -> Outcome:
+        function = self._by_trigger.get(event.trigger) or self._by_category.get(event.category) or self._default
+        if function is None:
+            log.warning("no function takes this event", extra={"delivery_id": event.delivery_id, "type": event.type})
+            return Reject(f"the handler has no function for trigger {event.trigger!r}")
+        try:
+            return _outcome(event, await self._call(function, event))
+        except Exception as error:  # noqa: BLE001  the author's code may raise anything, and none of it is an outcome
+            return _failed(event, error)
+
+    async def _call(self, function: Function, event: Event) -> object:
+        if inspect.iscoroutinefunction(function):
+            return await function(event)
+        result = await self._in_thread(function, event)
+        return await result if inspect.isawaitable(result) else result
+
+    async def _in_thread(self, function: Callable[[Event], object], event: Event) -> object:
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function, event)
+
+
+def _outcome(event: Event, result: object) -> Outcome:
+    """A result of another type is a mistake in the function: better seen than taken for success."""
+    if result is None:
+        return Accepted()
+    if isinstance(result, Accepted | RetryAfter | Reject):
+        return result
+    reason = f"the function returned {type(result).__name__}, not None, Accepted, RetryAfter or Reject"
+    log.error("handler function returned no outcome", extra={"delivery_id": event.delivery_id, "error": reason})
+    return RetryAfter(None, reason)
+
+
+def _failed(event: Event, error: Exception) -> RetryAfter:
+    """
+    Have the event come again, and tell the author where it failed.
+
+    SECURITY: an exception's message may quote the payload, so only its type and place are logged and sent; the whole
+    traceback is logged at level DEBUG.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
+    fields = {"delivery_id": event.delivery_id, "type": event.type, "error": type(error).__name__, "place": place}
+    log.warning("handler function failed, the event will come again", extra=fields)
+    log.debug("handler function's traceback", exc_info=error, extra={"delivery_id": event.delivery_id})
+    return RetryAfter(None, f"{type(error).__name__} at {place}")
