@@ -52,7 +52,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes of a journal that no longer hold what was written: skipped, counted, reported, never guessed at."""
+    """
+    Bytes of a journal that no longer hold what was written: skipped, counted, reported, never guessed at.
+
+    Reading goes on at *position* plus *length*.
+    """
 
     journal: str
     position: Position
@@ -71,27 +75,51 @@ class JournalReader(Protocol):
     def earlier_boot(self) -> bool:
         """Whether its stamps are of an earlier boot's clock, so that all its records come before this boot's."""
 
+    @property
+    def boot(self) -> str:
+        """Names the boot whose clock its stamps are of: stamps compare only between journals of one boot."""
+
     def read(self, position: Position | None, until: int) -> Iterator[Entry | Damage]:
-        """Records from *position* (None: the beginning) on whose stamp is below *until*, in order of stamp."""
+        """
+        Records from *position* (None: the beginning) on whose stamp is below *until*, in order of stamp.
+
+        A record whose sender got no answer may be among them. The iterator may be dropped at any point.
+        """
 
     def watermark(self, now: int) -> int:
-        """No record that becomes visible after this call has a stamp below the returned one. At most *now*."""
+        """
+        No record that becomes visible after this call has a stamp below the returned one. At most *now*.
+
+        *now* is `Journals.now()`, taken before `Journals.discover()`: a journal made later has later stamps only.
+        """
 
     def abandoned(self) -> bool:
-        """Whether the writer is gone for good: then everything readable may be carried and the journal removed."""
+        """
+        Whether the writer is gone for good: then everything readable may be carried and the journal removed.
+
+        Ask before the `read` that is to be the last: what was written between the two would be missed else.
+        """
 
     def release(self, position: Position) -> None:
         """Unlink sealed segments that lie wholly before *position*; the caller has made their events durable elsewhere."""
 
     def remove(self) -> None:
-        """Remove an abandoned journal that was carried to its end; the caller has made its events durable elsewhere."""
+        """
+        Remove an abandoned journal that was carried to its end; the caller has made its events durable elsewhere.
+
+        Durable on return: only afterwards may the caller forget the position. The reader is of no more use.
+        """
 
 
 class Journals(Protocol):
-    """All journals of one data folder, as the carrier finds them."""
+    """Where the journals of all workers of this data folder are found."""
 
     def now(self) -> int:
-        """The machine's monotonic clock in nanoseconds, which stamps are of."""
+        """The clock that stamps are of."""
 
     def discover(self) -> Sequence[JournalReader]:
-        """Every journal there is now; the same reader for the same journal each time. Cheap: asked every 10 ms."""
+        """
+        Every journal there is, those of earlier boots first and the oldest first among them.
+
+        Cheap enough for every poll. A journal that was seen before is given as the same reader.
+        """
