@@ -11,6 +11,7 @@ import click
 from google.protobuf import json_format
 
 from hookline_cli.failure import UNAVAILABLE, Failure
+from hookline_cli.output import printable
 from hookline_kit import Accepted, Event, Handler, Outcome, Reject, RetryAfter, Server, ServerSettings
 from hookline_kit.server import run_until_signalled
 
@@ -50,7 +51,8 @@ def as_text(event: Event, now: datetime) -> str:
     replay = " replay" if event.replay else ""
     key = f" key {event.partition_key}" if event.partition_key else ""
     head = f"{now:%H:%M:%S.%f} {event.trigger} {event.namespace}/{event.subscription}/{event.route}"
-    return f"{head} {event.id}{key}{again}{replay}\n  {event.body.decode('utf-8', 'backslashreplace').strip()}"
+    body = event.body.decode("utf-8", "backslashreplace").strip()
+    return printable(f"{head} {event.id}{key}{again}{replay}") + "\n  " + printable(body, keep="\n\t")
 
 
 def listener(manner: Manner) -> Handler:
