@@ -13,6 +13,7 @@ it has the known shape. Outcomes, each of them tested:
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -24,7 +25,7 @@ from hookline_receiver.event import Envelope
 MAX_TRIGGER_LENGTH = 256
 """Characters. The longest known trigger has 36; the name is repeated in attributes, file records and answers."""
 
-MAX_ID_LENGTH = 1024
+MAX_ID_LENGTH = 512
 """Characters. Ids of CometChat have at most a few hundred; longer ones are read as missing."""
 
 _decode = msgspec.json.Decoder(Payload).decode
@@ -52,8 +53,7 @@ class NotAnEvent:
     """For a person: what is wrong and where. Holds no text of the body."""
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What was read of a body: enough to judge, route and identify the event."""
 
     envelope: Envelope
@@ -82,16 +82,20 @@ def _reading(payload: Payload) -> Reading | NotAnEvent:
     if len(trigger) > MAX_TRIGGER_LENGTH:
         return NotAnEvent(Fault.NO_TRIGGER, f"trigger has {len(trigger)} characters, the limit is {MAX_TRIGGER_LENGTH}")
     legacy_shape = trigger in RECEIPTS and data.receiptType is not None
-    category = category_of(trigger, legacy_shape=legacy_shape)
-    envelope = Envelope(trigger, category, text_of(payload.appId), _receiver_type(data))
+    envelope = _envelope(trigger, legacy_shape, text_of(payload.appId), _receiver_type(data))
     return Reading(envelope, payload.webhook, data, legacy_shape)
+
+
+@lru_cache(maxsize=2048)  # PERF: the same few come again and again; a frozen dataclass takes a microsecond to build
+def _envelope(trigger: str, legacy_shape: bool, app_id: str, receiver_type: str) -> Envelope:
+    return Envelope(trigger, category_of(trigger, legacy_shape=legacy_shape), app_id, receiver_type)
 
 
 def text_of(value: Scalar) -> str:
     """*value* as the id or name that it stands for; "" if it can't be one."""
-    if type(value) is int:
-        return str(value)
-    return value if isinstance(value, str) and len(value) <= MAX_ID_LENGTH else ""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_ID_LENGTH else ""
+    return str(value) if type(value) is int else ""
 
 
 def _receiver_type(data: Data) -> str:

@@ -19,9 +19,7 @@ Collisions that the payload makes unavoidable (true events with equal keys and e
 - triggers that are not known: two with the same payload.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from hashlib import blake2b
 from operator import attrgetter
 
@@ -52,107 +50,126 @@ def identify(reading: Reading, body: bytes, subscription_uid: str) -> Identity:
     plan = _plan(reading)
     if plan is None:
         return Identity(_digest(reading, body, subscription_uid), False, "", "", 0)
-    data, rule = reading.data, plan.rule
-    found = plan.key(data)
-    time_ms = plan.time_ms(data)
-    if not found or None in found or "" in found:
+    data = reading.data
+    fields, times = plan.key(data), plan.times(data)
+    time_ms = moment_ms(times, plan.unit_ms)
+    if not fields or None in fields or "" in fields:
         key, strong = _digest(reading, body, subscription_uid), False
     else:
-        people = sorted(getattr(data, rule.people)) if rule.people else None
-        key = _hash(_head(reading, subscription_uid, [rule.name, found, plan.also(data), people]))
+        more = plan.more and plan.more(data)
+        key = _key(subscription_uid, reading, (plan.name, fields, more))
         strong = plan.strong and (plan.own_id or time_ms >= FIRST_IN_MILLISECONDS)
-    return Identity(key, strong, _partition(rule.partition(data)), plan.subject(data), time_ms)
+    return Identity(key, strong, _partition(plan.partition(data)), _subject(plan, data), time_ms)
 
 
-def _head(reading: Reading, subscription_uid: str, fields: Sequence[object]) -> bytes:
-    """As JSON, since nothing else is needed to tell where one field ends and the next begins."""
+def _key(subscription_uid: str, reading: Reading, fields: object, rest: bytes = b"") -> bytes:
+    """A hash of all that must agree, as JSON: that tells where one field ends and the next begins."""
     envelope = reading.envelope
-    return _encode((subscription_uid, reading.webhook, envelope.app_id, envelope.trigger, fields))
-
-
-def _hash(content: bytes) -> bytes:
-    return blake2b(content, digest_size=KEY_BYTES).digest()
+    head = _encode((subscription_uid, reading.webhook, envelope.app_id, envelope.trigger, fields))
+    return blake2b(head + rest, digest_size=KEY_BYTES).digest()
 
 
 def _digest(reading: Reading, body: bytes, subscription_uid: str) -> bytes:
-    return _hash(_head(reading, subscription_uid, ("digest",)) + canonical(body))
+    return _key(subscription_uid, reading, "digest", canonical(body))
 
 
 def _partition(found: object) -> str:
-    text = found if isinstance(found, str) else text_of(found) if isinstance(found, int) else ""
-    return text if len(text) <= MAX_PARTITION_LENGTH else _hash(text.encode()).hex()
+    text = found if isinstance(found, str) else str(found) if type(found) is int else ""
+    if len(text) <= MAX_PARTITION_LENGTH:
+        return text
+    return blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A rule with its paths made ready."""
+def _subject(plan: "_Plan", data: Data) -> str:
+    """What the event is about, "kind/id"; "" if the payload does not say."""
+    ident = text_of(plan.subject_id(data))
+    return f"{plan.subject_kind}/{ident}" if ident else ""
 
-    rule: Rule
-    strong: bool
-    own_id: bool
-    key: Callable[[Data], tuple[Scalar, ...]]
-    also: Callable[[Data], tuple[Scalar, ...]]
-    times: Callable[[Data], tuple[Scalar, ...]]
-    subject_id: Callable[[Data], tuple[Scalar, ...]]
 
-    def time_ms(self, data: Data) -> int:
-        """When it happened; 0 if the payload does not say."""
-        for value in self.times(data):
-            if value is not None:
-                return moment_ms(value, self.rule.unit.value)
+def moment_ms(values: tuple[Scalar, ...], unit_ms: int) -> int:
+    """
+    The first of *values* that is there, in milliseconds since the epoch; 0 if it is no time.
+
+    A value is a count of units of *unit_ms*, as a number or as text.
+    """
+    for value in values:
+        if type(value) is int:  # PERF: nearly always
+            moment = value * unit_ms
+            return moment if 0 < moment <= LAST_MOMENT_MS else 0
+        if value is not None:
+            return _odd_moment_ms(value, unit_ms)
+    return 0
+
+
+def _odd_moment_ms(value: Scalar, unit_ms: int) -> int:
+    if isinstance(value, bool) or value is None:
         return 0
-
-    def subject(self, data: Data) -> str:
-        """What it is about, "kind/id"; "" if the payload does not say."""
-        for value in self.subject_id(data):
-            if ident := text_of(value):
-                return f"{self.rule.subject[0]}/{ident}"
-        return ""
-
-
-def moment_ms(value: Scalar, unit_ms: int) -> int:
-    """Milliseconds since the epoch of a time in units of *unit_ms*, a number or its text; 0 if it is no such time."""
     try:
-        number = float(value) if isinstance(value, str) else value
-        if number is None or isinstance(number, bool) or not math.isfinite(number):
-            return 0
-        moment = int(number * unit_ms)
+        moment = int(float(value) * unit_ms)
     except (ValueError, OverflowError):
         return 0
     return moment if 0 < moment <= LAST_MOMENT_MS else 0
 
 
-def _nothing(data: Data) -> tuple[Scalar, ...]:
-    return ()
+class _Plan(msgspec.Struct, frozen=True):
+    """A rule with its paths made ready."""
+
+    name: str
+    when: Callable[[Data], bool]
+    strong: bool
+    own_id: bool
+    key: Callable[[Data], tuple[Scalar, ...]]
+    more: Callable[[Data], object] | None
+    """What belongs to the key where it is there."""
+    subject_kind: str
+    subject_id: Callable[[Data], Scalar]
+    partition: Callable[[Data], object]
+    times: Callable[[Data], tuple[Scalar, ...]]
+    unit_ms: int
 
 
 def _values(paths: tuple[str, ...]) -> Callable[[Data], tuple[Scalar, ...]]:
     """Reads the fields at *paths*."""
     if not paths:
-        return _nothing
+        return lambda data: ()
     if len(paths) == 1:
         single = attrgetter(paths[0])
         return lambda data: (single(data),)
     return attrgetter(*paths)
 
 
+def _more(rule: Rule) -> Callable[[Data], object] | None:
+    also = _values(rule.also)
+    if not rule.people:
+        return also if rule.also else None
+    people = attrgetter(rule.people)
+    return lambda data: (also(data), sorted(people(data)))
+
+
 def _planned(rule: Rule) -> _Plan:
+    kind, path = rule.subject
     return _Plan(
-        rule,
+        name=rule.name,
+        when=rule.when,
         strong=rule.strength is not Strength.WEAK,
         own_id=rule.strength is Strength.OWN_ID,
         key=_values(rule.key),
-        also=_values(rule.also),
+        more=_more(rule),
+        subject_kind=kind,
+        subject_id=attrgetter(path),
+        partition=rule.partition,
         times=_values(rule.time),
-        subject_id=_values(rule.subject[1:] if rule.subject[1] else ()),
+        unit_ms=rule.unit.value,
     )
 
+
+_NO_PLANS: tuple[_Plan, ...] = ()
 
 _PLANS = {trigger: tuple(map(_planned, rules)) for trigger, rules in RULES.items()}
 
 
 def _plan(reading: Reading) -> _Plan | None:
-    plans = _PLANS.get(reading.envelope.trigger, ())
+    plans = _PLANS.get(reading.envelope.trigger, _NO_PLANS)
     if len(plans) == 1:  # PERF: most triggers have one shape
         return plans[0]
-    return next((plan for plan in plans if plan.rule.when(reading.data)), None)
+    return next((plan for plan in plans if plan.when(reading.data)), None)

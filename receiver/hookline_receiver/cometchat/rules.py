@@ -41,7 +41,7 @@ class Rule:
     people: str = ""
     """A map by uid whose keys, sorted, belong to the key."""
     strength: Strength = Strength.WEAK
-    subject: tuple[str, str] = ("", "")
+    subject: tuple[str, str]
     """What kind of thing the event is about, and the path to its id."""
     partition: Callable[[Data], object] = _nowhere
     """Conversation, group or session."""
