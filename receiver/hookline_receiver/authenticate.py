@@ -1,0 +1,121 @@
+"""
+Who may post to an endpoint: Basic Auth with verified headers remembered.
+
+The order of the checks is what keeps the promise that a flood of wrong passwords can't make a right one wait: what was
+proven before is a look-up; what is new goes through the tags, which cost microseconds on the loop; only what passes one
+is hashed slowly, in a thread of its own, where paths take turns.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from hookline_receiver.basic_auth import credential
+from hookline_receiver.credentials import Verifier, decoy, slots
+from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_routes.verifier import proof_matches, tag_matches
+
+
+class Way(Enum):
+    """How a header was judged: the label of the duration metric."""
+
+    CACHED = "cached"
+    FAST = "fast"
+    SLOW = "slow"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A shown credential was right."""
+
+    credential: str
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """It was not, or none was shown."""
+
+    shown: bool
+    """Whether there was a credential at all."""
+    busy: bool = False
+    """It could not be found out: too many others are being verified."""
+
+
+class Gate:
+    """Judges `Authorization` headers. One in each worker: what it remembers is in memory only, and never a header."""
+
+    def __init__(
+        self, slow_hashes: SlowHashes, *, remembered: int, secret: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._slow_hashes = slow_hashes
+        self._remembered = remembered
+        self._secret = secret(32)
+        self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._disproven: OrderedDict[bytes, None] = OrderedDict()
+
+    def known(self, verifiers: Sequence[Verifier], header: bytes | None) -> Opened | None:
+        """The credential in *header*, if it was proven before against a verifier that is still there."""
+        if header is None:
+            return None
+        digest = self._digest(header)
+        for verifier in verifiers:
+            if (key := verifier.fingerprint + digest) in self._proven:
+                self._proven.move_to_end(key)
+                return Opened(verifier.credential, Way.CACHED)
+        return None
+
+    async def verify(
+        self, verifiers: Sequence[Verifier], header: bytes | None, path: bytes, key: bytes
+    ) -> Opened | Closed:
+        """
+        Whether *header* shows one of the credentials of *verifiers* (none for an unknown path).
+
+        *key* is the snapshot's tag key. A wrong one costs four HMACs and, once in 16,384 times, a slow hash: whatever
+        the path, whatever its verifiers.
+        """
+        shown = credential(header)
+        if shown is None or header is None:
+            return Closed(shown=False)
+        key = key or self._secret
+        suspects = [slot for slot in slots(verifiers, path, key) if tag_matches(slot.message, key, shown)]
+        digest = self._digest(header)
+        for suspect in suspects:
+            if not suspect.slow and proof_matches(suspect.message, shown):
+                return self._prove(suspect, digest, Way.FAST)
+        try:
+            for suspect in suspects:
+                if await self._proves_slowly(suspect, shown, path, digest):
+                    return self._prove(suspect, digest, Way.SLOW)
+        except SlowHashesBusy:
+            return Closed(shown=True, busy=True)
+        return Closed(shown=True)
+
+    def _digest(self, header: bytes) -> bytes:
+        """SECURITY: keyed, so that neither the table's order nor a dump of it says anything of the header."""
+        return hashlib.blake2b(header, key=self._secret, digest_size=16).digest()
+
+    def _prove(self, verifier: Verifier, digest: bytes, way: Way) -> Opened:
+        _remember(self._proven, verifier.fingerprint + digest, self._remembered)
+        return Opened(verifier.credential, way)
+
+    async def _proves_slowly(self, suspect: Verifier, shown: bytes, path: bytes, digest: bytes) -> bool:
+        key = suspect.fingerprint + digest
+        if key in self._disproven:
+            return False
+        # SECURITY: one that has a fast proof, and was found wrong by it, is refused as slowly as the others.
+        slow = suspect if suspect.slow else decoy(path, self._secret, 0)
+        right = await self._slow_hashes.run(key, path, lambda: proof_matches(slow.message, shown))
+        if not right:
+            _remember(self._disproven, key, self._remembered)
+        return right
+
+
+def _remember(table: OrderedDict[bytes, None], key: bytes, room: int) -> None:
+    table[key] = None
+    if len(table) > room:
+        table.popitem(last=False)

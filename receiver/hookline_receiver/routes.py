@@ -1,0 +1,184 @@
+"""The endpoints that webhooks are accepted at: read from `routes/receiver.binpb`, swapped in when the file changes."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from hookline.routing.v1.snapshot_pb2 import Endpoint as EndpointMessage
+from hookline.routing.v1.snapshot_pb2 import RateLimit as RateLimitMessage
+from hookline.routing.v1.snapshot_pb2 import ReceiverSnapshot
+from hookline_receiver.credentials import Verifier, verifier_of
+from hookline_receiver.event import SubscriptionRef
+from hookline_receiver.rate import RateLimit
+
+FORMAT = 1
+"""Of the snapshot; a newer one is refused."""
+
+POLL_SECONDS = 0.2
+"""How long a change may go unseen."""
+
+DEFAULT_BODY_BYTES = 2 * 1024 * 1024
+"""Limit for unknown paths where no endpoint says otherwise."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path that accepts webhooks."""
+
+    path: bytes
+    subscription: SubscriptionRef
+    app_ids: frozenset[str]
+    """Apps whose events are accepted; empty: any."""
+    verifiers: tuple[Verifier, ...]
+    max_body_bytes: int
+    rate_limit: RateLimit | None
+    max_pending_bytes: int
+    """Bytes that may be pending; 0: no limit."""
+    suspended: bool
+    without_credentials: str
+    """Why there is no valid credential; "" where there is one."""
+
+
+class SnapshotUnreadable(Exception):
+    """The file holds no snapshot that this release understands; the message says which and why."""
+
+
+class Routes:
+    """
+    One snapshot: immutable to its users, and cheap to swap.
+
+    PERF: an endpoint is unpacked when the first request comes for it. Of 10,000, most see none between two changes, and
+    unpacking them all would hold the loop for a tenth of a second at every change.
+    """
+
+    def __init__(self, snapshot: ReceiverSnapshot) -> None:
+        self.version = snapshot.version
+        self.tag_key = snapshot.tag_key
+        self._hostnames = frozenset(name.lower().encode() for name in snapshot.hostnames)
+        self._packed: dict[bytes, EndpointMessage] = {e.path.encode(): e for e in snapshot.endpoints}
+        self._endpoints: dict[bytes, Endpoint] = {}
+        self.unknown_path_limit = max((e.max_body_bytes for e in snapshot.endpoints), default=DEFAULT_BODY_BYTES)
+        """Announced bodies above this are refused for unknown paths too, so that the answer gives none away."""
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def find(self, host: bytes, path: bytes) -> Endpoint | None:
+        """The endpoint at exactly *path*, or None: also under a host name that is not one of the gateway's."""
+        if self._hostnames and _name(host) not in self._hostnames:
+            return None
+        endpoint = self._endpoints.get(path)
+        if endpoint is None and (packed := self._packed.get(path)) is not None:
+            endpoint = self._endpoints[path] = _endpoint(packed)
+        return endpoint
+
+    def credentials(self) -> Iterable[str]:
+        """Names of all credentials that open an endpoint."""
+        return (verifier.credential for packed in self._packed.values() for verifier in packed.verifiers)
+
+    def shares(self) -> Mapping[str, int]:
+        """Bytes that may be pending, by uid of the subscription, where there is a limit."""
+        return {e.subscription.uid: e.max_pending_bytes for e in self._packed.values() if e.max_pending_bytes}
+
+
+def read_snapshot(content: bytes) -> Routes:
+    """The routes in *content*, the bytes of a `ReceiverSnapshot`; SnapshotUnreadable if it is none we understand."""
+    try:
+        snapshot = ReceiverSnapshot.FromString(content)
+    except DecodeError as exc:
+        raise SnapshotUnreadable(f"{len(content)} bytes are not a ReceiverSnapshot: {exc}") from exc
+    if not 1 <= snapshot.format <= FORMAT:
+        raise SnapshotUnreadable(f"format is {snapshot.format}, this release reads 1 to {FORMAT}")
+    return Routes(snapshot)
+
+
+def _name(host: bytes) -> bytes:
+    """*host* without its port, in lower case, without the dot of a fully qualified name."""
+    name, colon, port = host.rpartition(b":")
+    if not colon or not port.isdigit():
+        name = host
+    return name.lower().rstrip(b".")
+
+
+def _endpoint(message: EndpointMessage) -> Endpoint:
+    ref = message.subscription
+    return Endpoint(
+        path=message.path.encode(),
+        subscription=SubscriptionRef(ref.uid, ref.namespace, ref.name),
+        app_ids=frozenset(message.app_ids),
+        verifiers=tuple(map(verifier_of, message.verifiers)),
+        max_body_bytes=message.max_body_bytes,
+        rate_limit=_rate_limit(message.rate_limit) if message.HasField("rate_limit") else None,
+        max_pending_bytes=message.max_pending_bytes,
+        suspended=message.suspended,
+        without_credentials=message.without_credentials,
+    )
+
+
+def _rate_limit(message: RateLimitMessage) -> RateLimit:
+    # Whoever writes the snapshot of a pod has already divided a limit that holds for all pods together.
+    return RateLimit(message.requests_per_second, max(1, message.burst))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+class RouteFile:
+    """
+    The routes that are in force, from a file that is replaced whole.
+
+    What can't be read leaves the last good routes in force: a half-written or newer file must not refuse everybody.
+    """
+
+    def __init__(self, file: Path, on_change: Callable[[Routes], None] = lambda routes: None) -> None:
+        self._file = file
+        self._on_change = on_change
+        self._seen: _Seen | None = None
+        self.current: Routes | None = None
+        """None: nothing was ever loaded."""
+        self.trouble = f"{file} was not read yet"
+        """Why the file as it is now is not the one in force; "" if it is."""
+
+    def poll(self) -> bool:
+        """Look at the file; whether other routes are in force now. Never raises."""
+        try:
+            stat = os.stat(self._file)
+            seen = _Seen(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if seen == self._seen:
+                return False
+            routes = read_snapshot(self._file.read_bytes())
+        except FileNotFoundError:
+            return self._failed(None, f"{self._file} does not exist")
+        except (OSError, SnapshotUnreadable) as exc:
+            return self._failed(seen if isinstance(exc, SnapshotUnreadable) else None, f"{self._file}: {exc}")
+        self._seen, self.current, self.trouble = seen, routes, ""
+        log.info("routes loaded", extra={"version": routes.version, "endpoints": len(routes)})
+        self._on_change(routes)
+        return True
+
+    async def follow(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self.poll()
+
+    def _failed(self, seen: _Seen | None, trouble: str) -> bool:
+        self._seen = seen
+        if trouble != self.trouble:
+            log.error(
+                "routes can't be loaded, the last good ones stay in force",
+                extra={"trouble": trouble, "version": self.current.version if self.current else ""},
+            )
+        self.trouble = trouble
+        return False
