@@ -5,7 +5,7 @@ A request's way: `edge` (the HTTP server) → `app` (Falcon) → `accept`: read,
 
 accept          the way, top to bottom
 ├ request       the head; the body, read no further than allowed (`encoding`: gzip)
-├ routes        path → endpoint, from a file that is swapped in when it changes
+├ routes        pure: path → endpoint (`route_file`: swapped in when the file changes)
 ├ authenticate  Basic Auth (`basic_auth` reads, `credentials` and decoys, `slow_hash` queues)
 ├ judge         pure: may this be an event? (`verdict`: the reasons; `rate`, `share`: limits)
 ├ cometchat     pure: envelope and identity

@@ -29,7 +29,7 @@ from hookline_receiver.metrics import Metrics
 from hookline_receiver.ops import OpsServer
 from hookline_receiver.problem import problem
 from hookline_receiver.request import head_of
-from hookline_receiver.routes import RouteFile
+from hookline_receiver.route_file import RouteFile
 from hookline_receiver.settings import Settings, ops_address
 from hookline_receiver.share import PendingFile, Shares
 from hookline_receiver.slow_hash import SlowHashes

@@ -1,0 +1,72 @@
+"""The routes in force: `routes/receiver.binpb`, swapped in when the file changes."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hookline_receiver.routes import Routes, SnapshotUnreadable, read_snapshot
+
+POLL_SECONDS = 0.2
+"""How long a change may go unseen."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+class RouteFile:
+    """
+    The routes that are in force, from a file that is replaced whole.
+
+    What can't be read leaves the last good routes in force: a half-written or newer file must not refuse everybody.
+    """
+
+    def __init__(self, file: Path, on_change: Callable[[Routes], None] = lambda routes: None) -> None:
+        self._file = file
+        self._on_change = on_change
+        self._seen: _Seen | None = None
+        self.current: Routes | None = None
+        """None: nothing was ever loaded."""
+        self.trouble = f"{file} was not read yet"
+        """Why the file as it is now is not the one in force; "" if it is."""
+
+    def poll(self) -> bool:
+        """Look at the file; whether other routes are in force now. Never raises."""
+        try:
+            stat = os.stat(self._file)
+            seen = _Seen(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if seen == self._seen:
+                return False
+            routes = read_snapshot(self._file.read_bytes())
+        except FileNotFoundError:
+            return self._failed(None, f"{self._file} does not exist")
+        except (OSError, SnapshotUnreadable) as exc:
+            return self._failed(seen if isinstance(exc, SnapshotUnreadable) else None, f"{self._file}: {exc}")
+        self._seen, self.current, self.trouble = seen, routes, ""
+        log.info("routes loaded", extra={"version": routes.version, "endpoints": len(routes)})
+        self._on_change(routes)
+        return True
+
+    async def follow(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self.poll()
+
+    def _failed(self, seen: _Seen | None, trouble: str) -> bool:
+        self._seen = seen
+        if trouble != self.trouble:
+            log.error(
+                "routes can't be loaded, the last good ones stay in force",
+                extra={"trouble": trouble, "version": self.current.version if self.current else ""},
+            )
+        self.trouble = trouble
+        return False
