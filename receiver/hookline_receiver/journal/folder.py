@@ -61,37 +61,40 @@ def boot_id() -> bytes:
 class FolderLock:
     """An flock on a journal's `lock` file: held until let go of, or until the process is gone, however it went."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, folder: Path) -> None:
+        """Of *folder*'s; not taken yet."""
+        self._folder = folder
+        self._descriptor = -1
+        self.held = False
+        """Whether it is ours."""
 
-    @classmethod
-    def make(cls, folder: Path) -> "FolderLock":
-        """Lock *folder*, which is new. Raises OSError."""
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o660)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return cls(descriptor)
+    def make(self) -> None:
+        """Make and take the lock of a new folder. Raises OSError."""
+        self._descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o660)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.held = True
 
-    @classmethod
-    def take(cls, folder: Path) -> "FolderLock | None":
-        """Lock *folder* if its writer is gone. None: it lives, or the folder does not let us know."""
+    def take(self) -> bool:
+        """Take it if the writer is gone. False: it lives, or the folder does not let us know."""
+        if not self.held:
+            self.held = self._take()
+        return self.held
+
+    def _take(self) -> bool:
         try:
-            descriptor = os.open(folder / LOCK, os.O_RDONLY)
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._folder / LOCK, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             # The lock is made before the folder gets its name: without one it did not outlive a power failure.
-            return cls(-1) if folder.is_dir() else None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._folder.is_dir()
         except OSError:
-            os.close(descriptor)
-            return None
-        return cls(descriptor)
+            return False
+        return True
 
     def release(self) -> None:
         """Let go of it."""
+        self.held = False
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -171,7 +174,7 @@ def left_behind(folder: Path, *, now: float | None = None) -> bool:
     age = (time.time() if now is None else now) - folder.stat().st_mtime
     if not folder.name.startswith(MAKING) or age < _ABANDONED_AFTER:
         return False
-    lock = FolderLock.take(folder)
-    if lock is not None:
-        lock.release()
-    return lock is not None
+    lock = FolderLock(folder)
+    dead = lock.take()
+    lock.release()
+    return dead

@@ -40,7 +40,8 @@ _PREFIX = Struct("<8sHHI")
 _FIELDS = Struct("<16sQQ16s16sQQ")
 _CRC = Struct("<I")
 _HEAD = Struct("<4sIQQI")
-HEAD_SIZE = _HEAD.size + _CRC.size
+_WHOLE_HEAD = Struct("<4sIQQII")
+HEAD_SIZE = _WHOLE_HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +174,14 @@ class Framing:
         start = at + HEAD_SIZE
         if len(data) < start:
             return Cut(HEAD_SIZE)
-        marker, length, stamp, synced, payload_checksum = _HEAD.unpack_from(data, at)
-        if marker != self._marker or not self._head_stands(data, at, base):
+        marker, length, stamp, synced, payload_checksum, checksum = _WHOLE_HEAD.unpack_from(data, at)
+        seed = self._seed_at(base + at)
+        if marker != self._marker or checksum != crc32(data[at : start - _CRC.size], seed) or length > MAX_PAYLOAD:
             return Broken(0, "head of a record is damaged")
-        if len(data) < start + length:
+        end = start + length
+        if len(data) < end:
             return Cut(HEAD_SIZE + length)
-        payload = data[start : start + length]
+        payload = data[start:end]
         if crc32(payload, self._payload_seed) != payload_checksum:
             return Broken(HEAD_SIZE + length, "payload is damaged")
         return Record(payload, stamp, synced, HEAD_SIZE + length)
@@ -186,16 +189,10 @@ class Framing:
     def find(self, data: bytes, at: int, base: int) -> tuple[int, int] | None:
         """Index and *synced* of the first record's head in *data* from index *at* on."""
         while (at := data.find(self._marker, at)) >= 0 and at + HEAD_SIZE <= len(data):
-            if self._head_stands(data, at, base):
-                return at, _HEAD.unpack_from(data, at)[3]
+            if not isinstance(self.decode(data[at : at + HEAD_SIZE], 0, base + at), Broken):
+                return at, _WHOLE_HEAD.unpack_from(data, at)[3]
             at += 1
         return None
-
-    def _head_stands(self, data: bytes, at: int, base: int) -> bool:
-        length: int = _HEAD.unpack_from(data, at)[1]
-        end = at + _HEAD.size
-        checksum: int = _CRC.unpack_from(data, end)[0]
-        return length <= MAX_PAYLOAD and checksum == crc32(data[at:end], self._seed_at(base + at))
 
     def _seed_at(self, offset: int) -> int:
         return (self._head_seed ^ offset) & 0xFFFFFFFF

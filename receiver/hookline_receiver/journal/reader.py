@@ -46,7 +46,7 @@ class SegmentJournalReader:
         self._journal = UUID(folder.name).bytes
         self._disk = disk or OsDisk()
         self._boot = boot_id() if boot is None else boot
-        self._lock: FolderLock | None = None
+        self._lock = FolderLock(folder)
         self._pending: PendingStamp | None = None
         self._segment: SegmentFile | None = None
         self._refused: set[int] = set()
@@ -144,15 +144,12 @@ class SegmentJournalReader:
         if self._pending is not None:
             self._pending.close()
             self._pending = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._lock.release()
 
     def _writer_gone(self) -> bool:
-        if self._lock is None and (lock := FolderLock.take(self._folder)) is not None:
+        if not self._lock.held and self._lock.take():
             self._newer = any(self._is_newer(number) for number in segment_numbers(self._folder))
-            self._lock = lock
-        return self._lock is not None
+        return self._lock.held
 
     def _is_newer(self, number: int) -> bool:
         with contextlib.closing(self._open(number)) as segment:

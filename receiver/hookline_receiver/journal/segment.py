@@ -149,18 +149,21 @@ class Scan:
         segment, framing = self._segment, self._segment.framing
         limit = segment.size()
         least = HEAD_SIZE
-        while framing is not None and self.offset < limit and segment.stuck != (self.offset, limit, self._ends):
+        while framing is not None and self.offset < limit:
             data, base = segment.window(self.offset, limit, least)
             found = framing.decode(data, self.offset - base, base)
-            least = HEAD_SIZE
             if isinstance(found, Record):
+                least = HEAD_SIZE
                 self.offset += found.size
                 if found.seals:
                     return
                 yield found
             elif isinstance(found, Cut) and base + len(data) < min(limit, self.offset + found.size):
                 least = found.size
+            elif segment.stuck == (self.offset, limit, self._ends):
+                return
             else:
+                least = HEAD_SIZE
                 yield from self._pass(found, limit)
 
     @property

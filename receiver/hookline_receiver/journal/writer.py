@@ -223,8 +223,9 @@ def _make(root: Path, limits: JournalLimits, disk: Disk) -> tuple[SegmentLog, Fo
 def _furnish(
     root: Path, making: Path, identity: UUID, limits: JournalLimits, disk: Disk
 ) -> tuple[SegmentLog, FolderLock, PendingStamp]:
-    lock = FolderLock.make(making)
+    lock = FolderLock(making)
     try:
+        lock.make()
         pending = PendingStamp(making / PENDING, create=True)
         segments = SegmentLog(making, identity, boot_id(), limits, disk)
         segments.begin()
