@@ -28,6 +28,9 @@ MAX_TRIGGER_LENGTH = 256
 MAX_ID_LENGTH = 512
 """Characters. Ids of CometChat have at most a few hundred; longer ones are read as missing."""
 
+RECEIVER_TYPES = ("user", "group")
+"""The contract's words for whom a message is for."""
+
 _decode = msgspec.json.Decoder(Payload).decode
 _decode_odd = msgspec.json.Decoder(OddPayload).decode
 _decode_any = msgspec.json.Decoder(float_hook=float).decode
@@ -59,8 +62,6 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     envelope: Envelope
     webhook: Scalar
     data: Data
-    legacy_shape: bool
-    """Whether this is a receipt in the legacy system's shape."""
 
 
 def read(body: bytes) -> Reading | NotAnEvent:
@@ -81,9 +82,11 @@ def _reading(payload: Payload) -> Reading | NotAnEvent:
     trigger, data = payload.trigger, payload.data
     if len(trigger) > MAX_TRIGGER_LENGTH:
         return NotAnEvent(Fault.NO_TRIGGER, f"trigger has {len(trigger)} characters, the limit is {MAX_TRIGGER_LENGTH}")
-    legacy_shape = trigger in RECEIPTS and data.receiptType is not None
-    envelope = _envelope(trigger, legacy_shape, text_of(payload.appId), _receiver_type(data))
-    return Reading(envelope, payload.webhook, data, legacy_shape)
+    receiver_type = data.message.receiverType or _other_receiver_type(data)
+    if receiver_type not in RECEIVER_TYPES:
+        receiver_type = ""
+    legacy_shape = data.receiptType is not None and trigger in RECEIPTS
+    return Reading(_envelope(trigger, legacy_shape, text_of(payload.appId), receiver_type), payload.webhook, data)
 
 
 @lru_cache(maxsize=2048)  # PERF: the same few come again and again; a frozen dataclass takes a microsecond to build
@@ -98,15 +101,13 @@ def text_of(value: Scalar) -> str:
     return str(value) if type(value) is int else ""
 
 
-def _receiver_type(data: Data) -> str:
-    found = (
-        data.message.receiverType
-        or data.receiverType
+def _other_receiver_type(data: Data) -> Scalar:
+    return (
+        data.receiverType
         or data.call.receiverType
         or data.resource.receiverType
         or data.notificationDetails.receiverType
     )
-    return found if found == "user" or found == "group" else ""
 
 
 def _read_odd(body: bytes) -> Reading | NotAnEvent:

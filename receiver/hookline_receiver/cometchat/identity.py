@@ -47,19 +47,20 @@ _encode = msgspec.json.Encoder().encode
 
 def identify(reading: Reading, body: bytes, subscription_uid: str) -> Identity:
     """The identity of the event that *reading* was read from *body*, in the subscription. Never raises."""
-    plan = _plan(reading)
+    plan = _PLANS.get(reading.envelope.trigger)
     if plan is None:
         return Identity(_digest(reading, body, subscription_uid), False, "", "", 0)
     data = reading.data
-    fields, times = plan.key(data), plan.times(data)
-    time_ms = moment_ms(times, plan.unit_ms)
+    while plan.otherwise and not plan.when(data):
+        plan = plan.otherwise
+    subject, time, fields = plan.find(data)
+    time_ms = moment_ms(time, plan.unit_ms)
     if not fields or None in fields or "" in fields:
         key, strong = _digest(reading, body, subscription_uid), False
     else:
-        more = plan.more and plan.more(data)
-        key = _key(subscription_uid, reading, (plan.name, fields, more))
+        key = _key(subscription_uid, reading, (plan.name, fields, plan.more and plan.more(data)))
         strong = plan.strong and (plan.own_id or time_ms >= FIRST_IN_MILLISECONDS)
-    return Identity(key, strong, _partition(plan.partition(data)), _subject(plan, data), time_ms)
+    return Identity(key, strong, _partition(plan.partition(data)), _subject(plan.subject_kind, subject), time_ms)
 
 
 def _key(subscription_uid: str, reading: Reading, fields: object, rest: bytes = b"") -> bytes:
@@ -80,25 +81,18 @@ def _partition(found: object) -> str:
     return blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
 
 
-def _subject(plan: "_Plan", data: Data) -> str:
+def _subject(kind: str, value: Scalar) -> str:
     """What the event is about, "kind/id"; "" if the payload does not say."""
-    ident = text_of(plan.subject_id(data))
-    return f"{plan.subject_kind}/{ident}" if ident else ""
+    ident = text_of(value)
+    return f"{kind}/{ident}" if ident else ""
 
 
-def moment_ms(values: tuple[Scalar, ...], unit_ms: int) -> int:
-    """
-    The first of *values* that is there, in milliseconds since the epoch; 0 if it is no time.
-
-    A value is a count of units of *unit_ms*, as a number or as text.
-    """
-    for value in values:
-        if type(value) is int:  # PERF: nearly always
-            moment = value * unit_ms
-            return moment if 0 < moment <= LAST_MOMENT_MS else 0
-        if value is not None:
-            return _odd_moment_ms(value, unit_ms)
-    return 0
+def moment_ms(value: Scalar, unit_ms: int) -> int:
+    """Milliseconds since the epoch of a time in units of *unit_ms*, a number or its text; 0 if it is no such time."""
+    if type(value) is not int:
+        return _odd_moment_ms(value, unit_ms)
+    moment = value * unit_ms
+    return moment if 0 < moment <= LAST_MOMENT_MS else 0
 
 
 def _odd_moment_ms(value: Scalar, unit_ms: int) -> int:
@@ -111,21 +105,45 @@ def _odd_moment_ms(value: Scalar, unit_ms: int) -> int:
     return moment if 0 < moment <= LAST_MOMENT_MS else 0
 
 
+Found = tuple[Scalar, Scalar, tuple[Scalar, ...]]
+"""Id of the subject, time, fields of the key."""
+
+
 class _Plan(msgspec.Struct, frozen=True):
     """A rule with its paths made ready."""
 
     name: str
-    when: Callable[[Data], bool]
-    strong: bool
-    own_id: bool
-    key: Callable[[Data], tuple[Scalar, ...]]
+    find: Callable[[Data], Found]
     more: Callable[[Data], object] | None
     """What belongs to the key where it is there."""
+    strong: bool
+    own_id: bool
     subject_kind: str
-    subject_id: Callable[[Data], Scalar]
     partition: Callable[[Data], object]
-    times: Callable[[Data], tuple[Scalar, ...]]
     unit_ms: int
+    when: Callable[[Data], bool]
+    otherwise: "_Plan | None"
+    """The plan for payloads that this one is not for."""
+
+
+def _finder(rule: Rule) -> Callable[[Data], Found]:
+    """PERF: reads all fields in one call."""
+    first = 1 + len(rule.time)
+    if not (rule.time or rule.key):
+        subject = attrgetter(rule.subject[1])
+        return lambda data: (subject(data), None, ())
+    read = attrgetter(rule.subject[1], *rule.time, *rule.key)
+    if not rule.time:
+        return lambda data: ((values := read(data))[0], None, values[1:])
+
+    def find(data: Data) -> Found:
+        values = read(data)
+        time = values[1]
+        if time is None:
+            time = next((value for value in values[2:first] if value is not None), None)
+        return values[0], time, values[first:]
+
+    return find
 
 
 def _values(paths: tuple[str, ...]) -> Callable[[Data], tuple[Scalar, ...]]:
@@ -146,30 +164,20 @@ def _more(rule: Rule) -> Callable[[Data], object] | None:
     return lambda data: (also(data), sorted(people(data)))
 
 
-def _planned(rule: Rule) -> _Plan:
-    kind, path = rule.subject
+def _planned(rules: tuple[Rule, ...]) -> _Plan:
+    rule = rules[0]
     return _Plan(
         name=rule.name,
-        when=rule.when,
+        find=_finder(rule),
+        more=_more(rule),
         strong=rule.strength is not Strength.WEAK,
         own_id=rule.strength is Strength.OWN_ID,
-        key=_values(rule.key),
-        more=_more(rule),
-        subject_kind=kind,
-        subject_id=attrgetter(path),
+        subject_kind=rule.subject[0],
         partition=rule.partition,
-        times=_values(rule.time),
         unit_ms=rule.unit.value,
+        when=rule.when,
+        otherwise=_planned(rules[1:]) if rules[1:] else None,
     )
 
 
-_NO_PLANS: tuple[_Plan, ...] = ()
-
-_PLANS = {trigger: tuple(map(_planned, rules)) for trigger, rules in RULES.items()}
-
-
-def _plan(reading: Reading) -> _Plan | None:
-    plans = _PLANS.get(reading.envelope.trigger, _NO_PLANS)
-    if len(plans) == 1:  # PERF: most triggers have one shape
-        return plans[0]
-    return next((plan for plan in plans if plan.when(reading.data)), None)
+_PLANS = {trigger: _planned(rules) for trigger, rules in RULES.items()}
