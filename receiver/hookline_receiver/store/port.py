@@ -66,7 +66,10 @@ class Arrival:
     unrouted: str
     """Why there is no target; "" where there is one."""
     duplicate_until: int
-    """Until when an equal identity is the same event."""
+    """
+    Until when an equal identity is the same event: compared with the later one's `received_at_ns`, so that it does not
+    matter when it was carried.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +200,13 @@ class DeliveryStory:
     route: RouteRef
     state: State
     reason: str
+    """Why it is dead, a DeadReason; "" otherwise."""
     due_at: int
+    """Pending: when it can be claimed. In flight: when its lease runs out."""
     attempts: Sequence[Attempt]
-    """Oldest first; the last 50 are kept."""
+    """Oldest first; the last 50 are kept, over redrives too."""
+    detail: str = ""
+    """Of the reason, for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,17 +227,24 @@ class RouteBacklog:
 
     route: RouteRef
     pending: int
+    """Pending, waiting or in flight."""
     dead: int
     oldest_pending: int | None
-    """When the oldest pending one was accepted."""
+    """When the oldest of the pending was accepted (or redriven)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long a subscription's ended deliveries are kept, in nanoseconds."""
+    """
+    How long a subscription's events are kept, in nanoseconds.
+
+    Counts from when the last delivery has ended and no duplicate can come any more, whichever is later.
+    """
 
     delivered: int
+    """Events that were delivered everywhere, and unrouted ones."""
     dead: int
+    """Events with a dead letter."""
 
 
 class StoreUnavailable(Exception):
@@ -247,7 +261,9 @@ class EventStore(Protocol):
         """
         Store *arrivals*, find duplicates, fan out and remember *positions*: one transaction.
 
-        An ingest id that is there already is passed over. Positions never go back.
+        An ingest id that is there already is passed over, and is no duplicate. Positions never go back. An arrival of a
+        known identity is a duplicate if its body is the same event's as that of one of the 16 newest within the window;
+        else it is an event of its own, whose CloudEvent id is its ingest id.
         """
 
     def forget_journal(self, name: str) -> None:
@@ -257,10 +273,15 @@ class EventStore(Protocol):
         """Return once everything committed so far is on stable storage: only then may journals be unlinked."""
 
     def due_routes(self, limit: int) -> Sequence[DueRoute]:
-        """Routes that have pending deliveries and are not held, soonest first. Cost: *limit*, whatever is parked."""
+        """
+        Routes that are not paused and have something to claim now or later, soonest first.
+
+        A delivery in flight counts with the end of its lease; a held route is not due before the hold ends. Cost: *limit*,
+        whatever is parked.
+        """
 
     def hold(self, route: RouteRef, until: int) -> None:
-        """Let *route* not be due before *until* (an open breaker)."""
+        """Let `due_routes` not name *route* as due before *until* (an open breaker). The last call wins; 0: no hold."""
 
     def pause(self, routes: Collection[RouteRef], now: int) -> None:
         """Exactly these routes are paused from now on; the age of their deliveries stands still meanwhile."""
@@ -269,13 +290,14 @@ class EventStore(Protocol):
         """
         Lease up to *limit* due deliveries of *route*, their bodies not above *max_bytes* together (one always fits).
 
-        Deliveries whose lease ran out are due again. Of each ordering key at most one is out at a time.
+        Deliveries whose lease ran out are due again. Of each ordering key at most one is out at a time. None of a paused
+        route; a hold is no hindrance (half-open probes).
         Cost: what is claimed, whatever is parked.
         """
 
     def release_leases(self, now: int) -> int:
         """
-        Let every lease lapse and return how many: a new owner, at start, has no use for the old one's.
+        Let every lease lapse and return how many, and every hold: a new owner, at start, has no use for the old one's.
 
         Old fences stay valid only until the delivery is claimed again.
         """
@@ -284,13 +306,17 @@ class EventStore(Protocol):
         """Prolong the leases of (delivery id, fence) pairs; returns the delivery ids still held."""
 
     def settle(self, settlements: Sequence[Settlement], now: int) -> Collection[int]:
-        """One transaction; returns the delivery ids that were settled. Those fenced out are missing and unchanged."""
+        """
+        One transaction; returns the delivery ids that were settled. Those fenced out are missing and unchanged.
+
+        A lapsed lease that nobody else took since is still settled.
+        """
 
     def expired(self, route: RouteRef, max_age: int, limit: int, now: int) -> int:
-        """End up to *limit* unclaimed deliveries of *route* older than *max_age* ns as dead; how many."""
+        """End up to *limit* deliveries of *route* older than *max_age* ns and under no lease as dead; how many."""
 
     def retire(self, keep: Collection[RouteRef], limit: int, now: int) -> int:
-        """End up to *limit* unclaimed deliveries of routes not in *keep* as dead (RouteRemoved); how many."""
+        """End up to *limit* deliveries of routes not in *keep* and under no lease as dead (RouteRemoved); how many."""
 
     def purge(self, retention: Mapping[SubscriptionRef, Retention], default: Retention, limit: int, now: int) -> int:
         """Remove up to *limit* events with nothing left to do, past their retention and duplicates window; how many."""
@@ -301,7 +327,9 @@ class EventStore(Protocol):
     def dead_letters(self, which: Filter, limit: int, after: int = 0) -> Sequence[DeadLetter]:
         """Oldest delivery id first, above *after*."""
 
-    def redrive(self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]) -> tuple[int, int]:
+    def redrive(
+        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]
+    ) -> tuple[int, int]:
         """
         Make dead letters of the routes in *keep* pending again, durable on return.
 
@@ -312,7 +340,7 @@ class EventStore(Protocol):
         """Events by ingest id (UUID), CloudEvent id or delivery name."""
 
     def backlog(self, which: Filter) -> Sequence[RouteBacklog]:
-        """How much waits, one entry per route that has anything."""
+        """How much waits, one entry per route that has anything. Of *which*, only what names routes counts."""
 
     def close(self) -> None:
         """Let go of the store."""
