@@ -33,6 +33,11 @@ class MemoryJournal:
         return self._name
 
     @property
+    def boot(self) -> str:
+        """Names the boot that its stamps are of."""
+        return "earlier" if self._earlier_boot else "this"
+
+    @property
     def earlier_boot(self) -> bool:
         """As it was made."""
         return self._earlier_boot

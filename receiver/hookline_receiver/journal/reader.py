@@ -59,6 +59,11 @@ class SegmentJournalReader:
         return self._folder.name
 
     @property
+    def boot(self) -> str:
+        """Names the boot that its stamps are of."""
+        return self.boot_id.hex()
+
+    @property
     def boot_id(self) -> bytes:
         """16 bytes: the boot that its stamps are of; zeros if that is not known."""
         header = self._any_header()
