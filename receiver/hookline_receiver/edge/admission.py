@@ -1,11 +1,24 @@
 """Bounds the connections of a worker: in all, and of one client address."""
 
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+
 from hookline_receiver.edge.refusal import Refusal
 
 TOO_MANY = Refusal(503, "too_many_connections", "this receiver holds as many connections as it can", retry_after=1)
 TOO_MANY_OF_ADDRESS = Refusal(
     503, "too_many_connections_of_address", "too many connections from your address are open", retry_after=1
 )
+
+
+@lru_cache(maxsize=4096)
+def source_of(address: str) -> str:
+    """What *address* is counted as: itself, or its /64 if it is an IPv6 address, of which one client has billions."""
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return known.exploded[:19] if isinstance(known, IPv6Address) else address
 
 
 class Admission:

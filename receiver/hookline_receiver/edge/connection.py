@@ -14,6 +14,7 @@ import socket
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
+from hookline_receiver.edge.admission import source_of
 from hookline_receiver.edge.body import BodyReader, reader_for
 from hookline_receiver.edge.exchange import Exchange
 from hookline_receiver.edge.head import (
@@ -81,6 +82,8 @@ class Connection(asyncio.Protocol):
         self._admitted = False
         self.last_active = 0.0
         """When the connection began or last got an answer."""
+        self.served = False
+        """Whether any request got an answer."""
 
     # The transport's calls.
 
@@ -89,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            self._peer, self._port = peer[0], peer[1]
+            self._peer, self._port = peer[0].removeprefix("::ffff:"), peer[1]
         self.last_active = self._loop.time()
         self._deadline = self.last_active + self._settings.header_timeout
         refusal = self._server.admit(self)
@@ -194,12 +197,13 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """The head is whole: hand the request on."""
         client = self._server.proxies.client(self._peer, head.fields)
-        if client != self._peer or self._counted_address is None:
-            refusal = self._server.admission.claim(client) if client else None
+        if client and self._counted_address is None:
+            source = source_of(client)
+            refusal = self._server.admission.claim(source)
             if refusal is not None:
                 self._refuse(refusal)
                 return
-            self._counted_request = client or None
+            self._counted_request = source
         exchange = Exchange(self, head, self._scope(head, client))
         self._exchange = exchange
         self._reader = reader_for(head, self._settings)
@@ -298,6 +302,7 @@ class Connection(asyncio.Protocol):
         self._give_back_request()
         self._server.answered()
         self.last_active = self._loop.time()
+        self.served = True
         if close:
             self._end(unread=not whole or bool(self._buffer))
             return
@@ -390,11 +395,22 @@ class Connection(asyncio.Protocol):
                 self._refuse(Refusal(408, "body_too_slow", "the request's body arrives too slowly"))
             self._deadline, self._progress = now + self._settings.body_progress_seconds, 0
 
-    def idle_since(self) -> float | None:
-        """Since when no request is under way; None if one is, or if bytes are there that have not been looked at."""
-        if self._phase is not Phase.HEAD or self._buffer or self._has_unread():
-            return None
-        return self.last_active
+    def idle_before(self, moment: float) -> bool:
+        """Whether no request has been under way, nor a head been whole, since before *moment*."""
+        return self._phase is Phase.HEAD and self.last_active < moment
+
+    def close_if_idle(self, before: float) -> None:
+        """Close if nothing has been under way since *before*, and nothing has come that was not looked at yet."""
+        if self.idle_before(before) and not self._buffer and not self._has_unread():
+            self._transport.close()
+
+    def leave_place(self) -> bool:
+        """End now, for another connection's sake; whether that gave a place back."""
+        admitted, self._admitted = self._admitted, False
+        if admitted:
+            self._server.left()
+        self._transport.close()
+        return admitted
 
     def _has_unread(self) -> bool:
         sock = self._transport.get_extra_info("socket")
@@ -408,18 +424,9 @@ class Connection(asyncio.Protocol):
             return False
 
     @property
-    def lingering(self) -> bool:
-        """Whether the last answer is out."""
-        return self._phase is Phase.LINGER
-
-    @property
     def peer(self) -> str:
         """The other end's address; "" for a Unix socket's."""
         return self._peer
-
-    def close(self) -> None:
-        """End an idle connection."""
-        self._transport.close()
 
     def drop(self) -> None:
         """End the connection now, whatever is under way."""

@@ -127,7 +127,6 @@ class MasterPipe:
 
     def __init__(self) -> None:
         self._reading, self._writing = os.pipe()
-        os.set_inheritable(self._reading, False)
 
     def leave_to_master(self) -> None:
         """Let go of the writing end: called in each worker."""

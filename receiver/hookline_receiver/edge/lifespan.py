@@ -34,6 +34,11 @@ class Lifespan:
         self._task = asyncio.create_task(self._run(scope))
         await self._tell("lifespan.startup", StartFailed)
 
+    def abandon(self) -> None:
+        """Give up a start that is not wanted any more."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def end(self, timeout: float) -> None:
         """Let the application close what it opened, else raise EndFailed."""
         if self._task is None or self._task.done():

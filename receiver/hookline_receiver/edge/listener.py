@@ -92,8 +92,7 @@ def turn_newcomers_away(listener: socket.socket) -> None:
     What is then accepted until the queue is empty was all there was. Only meant for all workers' end: they share it.
     """
     if listener.family == socket.AF_UNIX:
-        with contextlib.suppress(OSError):
-            os.unlink(listener.getsockname())
+        # The master has taken its path away already.
         return
     code = create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
     # A sandbox may forbid filters; then the close is as abrupt as it is without one.

@@ -1,6 +1,7 @@
 """Accepts connections, keeps their deadlines, and ends without failing a request. Runs in one worker's event loop."""
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Any
 
-from hookline_receiver.edge.admission import Admission
+from hookline_receiver.edge.admission import Admission, source_of
 from hookline_receiver.edge.connection import Connection
 from hookline_receiver.edge.exchange import Exchange
 from hookline_receiver.edge.forwarded import TrustedProxies
@@ -25,6 +26,8 @@ _SPARE_FILES = 200
 """Open files left to the application: journal, metrics, logs."""
 _REFUSED_THAT_LINGER = 200
 """Connections beyond the limit that are given time to read why; more are cut."""
+_KEEPS_ITS_PLACE = 1.0
+"""Seconds that a connection without a request keeps its place when others wait for one."""
 _HANDSHAKES_END = 0.25
 """Seconds in which connections whose handshake has begun arrive, before listening ends."""
 _ACCEPT_PAUSE = 0.1
@@ -59,7 +62,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._empty = asyncio.Event()
+        self._drained = asyncio.Event()
         self._exhausted: Callable[[], None] = lambda: None
         self._sweep_interval = _sweep_interval(settings)
 
@@ -87,29 +90,29 @@ class Server:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _take(self, accepted: socket.socket) -> None:
-        connection = Connection(self)
-        self._connections.add(connection)
         self.counters.accepted += 1
-        task = self._loop.create_task(self._connect(connection, accepted))
+        task = self._loop.create_task(self._connect(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _connect(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+            await self._loop.connect_accepted_socket(lambda: Connection(self), accepted)
         except OSError:
             accepted.close()
-            self._forget(connection)
 
     # What connections call.
 
     def admit(self, connection: Connection) -> Refusal | None:
         """Let *connection* in, or say why not."""
+        self._connections.add(connection)
         refusal = self.admission.enter()
+        if refusal is not None and self._make_room():
+            refusal = self.admission.enter()
         if refusal is not None:
             return refusal
         peer = connection.peer
-        counted = None if not peer or self.proxies.trusts(peer) else peer
+        counted = None if not peer or self.proxies.trusts(peer) else source_of(peer)
         refusal = self.admission.claim(counted) if counted is not None else None
         if refusal is not None:
             self.admission.leave()
@@ -118,17 +121,29 @@ class Server:
         self.counters.connections = self.admission.open
         return None
 
+    def _make_room(self) -> bool:
+        """
+        End the connection that has kept a place longest without a request, if there is one.
+
+        Those that never sent one go first: whoever only holds connections open must not shut out who sends events.
+        """
+        patience = self._loop.time() - _KEEPS_ITS_PLACE
+        idle = [one for one in self._connections if one.idle_before(patience)]
+        if not idle:
+            return False
+        self.counters.refused["evicted"] += 1
+        return min(idle, key=lambda one: (one.served, one.last_active)).leave_place()
+
     def gone(self, connection: Connection, *, admitted: bool) -> None:
         """*connection* has ended."""
         if admitted:
-            self.admission.leave()
-            self.counters.connections = self.admission.open
-        self._forget(connection)
-
-    def _forget(self, connection: Connection) -> None:
+            self.left()
         self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
+
+    def left(self) -> None:
+        """An admitted connection gives its place back."""
+        self.admission.leave()
+        self.counters.connections = self.admission.open
 
     def may_linger(self, *, admitted: bool) -> bool:
         """Whether a connection may stay to read its last answer; of those that were never let in only some."""
@@ -143,7 +158,7 @@ class Server:
 
     def answered(self) -> None:
         """A request has its answer."""
-        if self.counters.requests == self.settings.max_requests:
+        if 0 < self.settings.max_requests <= self.counters.requests:
             self._exhausted()
 
     # Deadlines.
@@ -167,10 +182,15 @@ class Server:
         began = self._loop.time()
         if whole:
             self.draining.begin()
-            await asyncio.sleep(self.settings.drain_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), self.settings.drain_seconds)
         self.retiring = True
         await self._stop_listening(whole=whole)
         await self._finish(began)
+
+    def end_drain(self) -> None:
+        """Whoever measures the drain (the master) says that it is over."""
+        self._drained.set()
 
     async def _stop_listening(self, *, whole: bool) -> None:
         if whole:
@@ -192,9 +212,8 @@ class Server:
                 log.warning("requests were cut off at the end", extra={"connections": len(self._connections)})
                 break
             for connection in list(self._connections):
-                idle_since = connection.idle_since()
-                if idle_since is not None and now >= max(idle_since, began) + self.settings.idle_grace:
-                    connection.close()
+                if now >= began + self.settings.idle_grace:
+                    connection.close_if_idle(now - self.settings.idle_grace)
             await asyncio.sleep(0.02)
         await self.cut_off()
 

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from hookline_receiver.edge.lifecycle import Draining, EdgeCounters, WorkerContext
-from hookline_receiver.edge.lifespan import EndFailed, Lifespan
+from hookline_receiver.edge.lifecycle import ASGIApp, Draining, EdgeCounters, WorkerContext
+from hookline_receiver.edge.lifespan import EndFailed, Lifespan, StartFailed
 from hookline_receiver.edge.server import Server
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _HEARTBEAT = 1.0
 _LIFESPAN_END = 10.0
 """Seconds in which the application closes what it opened."""
+_MASTER_SPEAKS = 0.2
+"""Seconds for the master to say that all workers end."""
 _PAUSE_BEFORE_RETRY = 1.0
 """Seconds between attempts of a worker to start where earlier ones could."""
 
@@ -34,7 +37,9 @@ class EdgeWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._told = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._quick = False
+        self._server: Server | None = None
         self._draining = Draining()
         self._counters = EdgeCounters()
         super().init_process()
@@ -58,7 +63,12 @@ class EdgeWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def _end(self, quick: bool) -> None:
         self.alive = False
         self._quick = self._quick or quick
+        if self._told.is_set() and self._server is not None:
+            # Said again: by the master, when the drain is over.
+            self._server.end_drain()
         self._told.set()
+        if self._quick:
+            self._hurried.set()
 
     def run(self) -> None:
         """Serve until told to end."""
@@ -75,28 +85,65 @@ class EdgeWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         try:
             app = self.app.factory(WorkerContext(self.age, self._draining, self._counters))
             lifespan = Lifespan(app, state)
-            await lifespan.start()
-        except Exception as error:
-            self.log.error("the application can't start: %s", error, exc_info=_unexpected(error))
+            if not await self._or_told(lifespan.start()):
+                lifespan.abandon()
+                return 0
+        except Exception as error:  # whatever it is, the worker can't start
+            expected = isinstance(error, StartFailed)
+            self.log.error("the application can't start: %s", error, exc_info=None if expected else error)
             return await self._start_failed()
         self.app.flags.set_booted()
-        server = Server(
-            self.app.settings,
-            app,
-            [listener.sock for listener in self.sockets],
-            draining=self._draining,
-            counters=self._counters,
-            state=state,
+        try:
+            await self._serve_requests(app, state)
+        finally:
+            await self._end_application(lifespan)
+        return 0
+
+    async def _serve_requests(self, app: ASGIApp, state: dict[str, Any]) -> None:
+        listeners = [listener.sock for listener in self.sockets]
+        server = self._server = Server(
+            self.app.settings, app, listeners, draining=self._draining, counters=self._counters, state=state
         )
-        server.start(on_exhausted=lambda: self._end(False))
+        server.start(on_exhausted=self._retire)
         self._watch_master()
         await self._told.wait()
-        await self._stop(server)
+        stopping = self._loop.create_task(server.stop(whole=await self._all_end()))
+        hurried = self._loop.create_task(self._hurried.wait())
+        await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if stopping.done():
+            stopping.result()
+        else:
+            stopping.cancel()
+            await server.cut_off()
+
+    async def _all_end(self) -> bool:
+        """
+        Whether the other workers end too.
+
+        Who signals a whole group of processes may reach the worker before the master has said so: wait a moment.
+        """
+        deadline = self._loop.time() + _MASTER_SPEAKS
+        while not self.app.flags.stopping and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        return self.app.flags.stopping
+
+    async def _or_told(self, starting: Coroutine[Any, Any, None]) -> bool:
+        """Whether *starting* came to its end before this worker was told to end."""
+        task, told = self._loop.create_task(starting), self._loop.create_task(self._told.wait())
+        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        return False
+
+    async def _end_application(self, lifespan: Lifespan) -> None:
         try:
             await lifespan.end(_LIFESPAN_END)
         except EndFailed as error:
             self.log.error("the application did not end in order: %s", error)
-        return 0
 
     async def _start_failed(self) -> int:
         """
@@ -110,18 +157,6 @@ class EdgeWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             await asyncio.wait_for(self._told.wait(), _PAUSE_BEFORE_RETRY)
         return 1
 
-    async def _stop(self, server: Server) -> None:
-        self._told.clear()
-        stopping = self._loop.create_task(server.stop(whole=self.app.flags.stopping))
-        while not self._quick and not stopping.done():
-            told = self._loop.create_task(self._told.wait())
-            await asyncio.wait({stopping, told}, return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
-            self._told.clear()
-        if self._quick:
-            stopping.cancel()
-            await server.cut_off()
-
     def _beat(self) -> None:
         self.notify()
         self._loop.call_later(_HEARTBEAT, self._beat)
@@ -134,10 +169,9 @@ class EdgeWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._loop.remove_reader(self.app.master_pipe.in_worker())
         self.log.error("the master is gone, the worker ends")
         self.app.flags.set_stopping()
+        if self._server is not None:
+            self._server.end_drain()
         self._end(False)
 
-
-def _unexpected(error: Exception) -> bool:
-    from hookline_receiver.edge.lifespan import StartFailed
-
-    return not isinstance(error, StartFailed)
+    def _retire(self) -> None:
+        self._told.set()
