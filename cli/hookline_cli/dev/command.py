@@ -66,8 +66,7 @@ def command(
     folder.prepare()
     lock = folder.lock()
     try:
-        host, port = listen
-        addresses = Listen(host, available(host, port), ops[0], available(*ops))
+        addresses = Listen(listen[0], available(*listen), ops[0], available(*ops), available(ops[0], 0))
         settings = DevSettings(paths, folder, addresses, workers, handlers, drain)
         keyring = _keyring(folder)
         teller = Teller(folder.logs, click.echo, verbose=verbose)

@@ -23,6 +23,8 @@ class Listen:
     ops_host: str
     """For readiness and metrics."""
     ops_port: int
+    """The receiver's."""
+    forwarder_ops_port: int
 
     @property
     def url(self) -> str:
@@ -30,9 +32,10 @@ class Listen:
         return f"http://{bracketed(self.host)}:{self.port}"
 
     @property
-    def ops_url(self) -> str:
-        """Where one asks for metrics."""
-        return f"http://{bracketed(self.ops_host)}:{self.ops_port}"
+    def metrics(self) -> str:
+        """Where one asks for metrics, for a person."""
+        host = bracketed(self.ops_host)
+        return f"http://{host}:{self.ops_port}/metrics and http://{host}:{self.forwarder_ops_port}/metrics"
 
 
 def bracketed(host: str) -> str:
@@ -51,9 +54,12 @@ def receiver(folder: DataFolder, listen: Listen, workers: int, environment: Mapp
     return Program("receiver", (sys.executable, "-m", "hookline_receiver"), {**environment, **own}, RECEIVER_GRACE)
 
 
-def forwarder(folder: DataFolder, environment: Mapping[str, str]) -> Program:
+def forwarder(folder: DataFolder, listen: Listen, environment: Mapping[str, str]) -> Program:
     """The forwarder on *folder*."""
-    own = {"HOOKLINE_FORWARDER_DATA_DIR": str(folder.root)}
+    own = {
+        "HOOKLINE_FORWARDER_DATA_DIR": str(folder.root),
+        "HOOKLINE_FORWARDER_OPS_BIND": f"{bracketed(listen.ops_host)}:{listen.forwarder_ops_port}",
+    }
     arguments = (sys.executable, "-m", "hookline_receiver.forwarder")
     return Program("forwarder", arguments, {**environment, **own}, FORWARDER_GRACE)
 

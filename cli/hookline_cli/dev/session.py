@@ -49,7 +49,7 @@ class Session:
         self._served: Compilation | None = None
         environment = dict(os.environ)
         of_receiver = receiver(settings.folder, settings.listen, settings.workers, environment)
-        of_forwarder = forwarder(settings.folder, environment)
+        of_forwarder = forwarder(settings.folder, settings.listen, environment)
         self._receiver = Supervisor(of_receiver, say, teller.line)
         self._forwarder = Supervisor(of_forwarder, say, teller.line)
 
@@ -85,7 +85,7 @@ class Session:
         folder, listen = self._settings.folder, self._settings.listen
         while await readiness(listen) or not await answering(folder, lambda: True):
             await asyncio.sleep(LOOK / 5)
-        self._say(f"ready (metrics at {listen.ops_url}/metrics, logs in {folder.logs}; Ctrl-C stops)")
+        self._say(f"ready (metrics at {listen.metrics}, logs in {folder.logs}; Ctrl-C stops)")
 
     async def _follow(self, stamp: Stamp) -> None:
         """Take up changes of the manifests; those that can't be served are refused, and what was served stays."""
