@@ -91,9 +91,13 @@ def _conflict(loser: WebhookSubscription, winner: WebhookSubscription) -> str:
 def _ordered(objects: Iterable[Owned]) -> list[Owned]:
     def age(each: Owned) -> tuple[str, ...]:
         metadata = each.metadata
-        return (metadata.created, metadata.namespace, metadata.name, metadata.uid, repr(each))
+        return (metadata.created, metadata.namespace, metadata.name, metadata.uid)
 
-    return sorted(objects, key=age)
+    every = list(objects)
+    if len({age(each) for each in every}) == len(every):
+        return sorted(every, key=age)
+    # Two of one name and uid: no API server has that, but the order of the inputs must not show even so.
+    return sorted(every, key=lambda each: (*age(each), repr(each)))
 
 
 def _gateway(

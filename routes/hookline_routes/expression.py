@@ -1,6 +1,9 @@
 """
 CEL over `event`, the payload as JSON: compiled once, evaluated for each event that the sets of a match let through.
 
+Runtime is bounded when it compiles (`cost`): the tree's depth by the library (32), its loops by the library (10,000
+rounds an evaluation), what each may cost by us, and the payload by `payload`.
+
 The evaluator is cel-cpp by way of cel-expr-python. Errors are values there: `has(event.a) && event.a.b == 1` is false,
 not an error, where `a` is missing, and a missing field alone is an error.
 """
@@ -10,10 +13,16 @@ from functools import cache
 
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
+from hookline_routes.cost import TooCostly, check_cost
+
 MAX_LENGTH = 2048
 """Characters of an expression."""
 
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
+_PLAINER = {
+    "Applying SELECT to non-message type": "a field is read of a value that is not an object",
+    "No matching overloads found : <jump_condition>": "a condition is not true or false",
+}
 _STATUS = re.compile(r"^[A-Z_]+: | ?\[[A-Z_]+\]$")
 
 
@@ -28,9 +37,10 @@ class EvaluationFailed(Exception):
 class Expression:
     """An expression that compiled."""
 
-    __slots__ = ("_program",)
+    __slots__ = ("_program", "_text")
 
-    def __init__(self, program: cel.Expression) -> None:
+    def __init__(self, text: str, program: cel.Expression) -> None:
+        self._text = text
         self._program = program
 
     def holds(self, payload: object) -> bool:
@@ -38,13 +48,25 @@ class Expression:
         try:
             result = self._program.eval(data={"event": payload})
         except (RuntimeError, TypeError, ValueError) as error:
-            raise EvaluationFailed(_STATUS.sub("", str(error).partition("\n")[0])) from None
+            raise EvaluationFailed(self._reason(str(error))) from None
         kind = result.type()
         if kind == cel.Type.BOOL:
             return bool(result.value())
         if kind == cel.Type.ERROR:
-            raise EvaluationFailed(_STATUS.sub("", str(result.value())))
+            raise EvaluationFailed(self._reason(str(result.value())))
         raise EvaluationFailed(f"the expression gives {kind.name().lower()}, not true or false")
+
+    def _reason(self, status: str) -> str:
+        text = _STATUS.sub("", status.partition("\n")[0])
+        if text.startswith("Key not found"):
+            # SECURITY: the key may be a value of the payload; only one that stands in the expression is named.
+            name = text.partition('"')[2].removesuffix('"')
+            return (
+                f'the payload has no field "{name}"' if name and name in self._text else "the payload has no such field"
+            )
+        if text.startswith("Index error: index="):
+            return "a list of the payload has no such element"
+        return _PLAINER.get(text, text)
 
 
 def compile_expression(text: str) -> Expression:
@@ -58,7 +80,24 @@ def compile_expression(text: str) -> Expression:
     kind = program.return_type()
     if kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise InvalidExpression(f"must be true or false, but is of type {kind.name().lower()}")
-    return Expression(program)
+    try:
+        patterns = check_cost(program.serialize())
+    except TooCostly as error:
+        raise InvalidExpression(f"could take too long: {error}") from None
+    _check_patterns(patterns)
+    return Expression(text, program)
+
+
+def _check_patterns(patterns: tuple[str, ...]) -> None:
+    # A pattern that is no regular expression is found only by evaluating it.
+    for literal in patterns:
+        probe = _environment().compile(f"''.matches({_quoted(literal)})").eval(data={})
+        if probe.type() == cel.Type.ERROR:
+            raise InvalidExpression(_STATUS.sub("", str(probe.value())))
+
+
+def _quoted(text: str) -> str:
+    return '"' + "".join(f"\\U{ord(each):08x}" for each in text) + '"'
 
 
 @cache

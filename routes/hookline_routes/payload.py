@@ -5,6 +5,8 @@ import json
 MAX_DEPTH = 64
 """Levels of nesting that expressions are given; CometChat's payloads have about 12. Deeper ones are not evaluated:
 the evaluator recurses in C++, where too deep is a crash and not an exception."""
+MAX_BYTES = 512 * 1024
+"""Bytes of a payload that expressions are given; CometChat's are 1 to 50 KB. An evaluation takes time in proportion."""
 
 _INT64 = 1 << 63
 
@@ -41,6 +43,8 @@ def decode_payload(body: bytes) -> object:
 
     Lone surrogates (not text in UTF-8, which CEL strings are) become U+FFFD. Raises PayloadUnreadable.
     """
+    if len(body) > MAX_BYTES:
+        raise PayloadUnreadable(f"the payload is larger than expressions are given: {len(body)} of {MAX_BYTES} bytes")
     try:
         value = json.loads(body, parse_constant=_refuse_constant, parse_int=_integer)
     except RecursionError:
