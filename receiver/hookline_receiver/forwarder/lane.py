@@ -1,0 +1,120 @@
+"""
+How much of each route is under way, and how much more may be: what keeps one route from taking what others need.
+
+A route may hold as many calls, and as many bytes, as are still free for everybody: alone it gets half of all, and
+every further route that hangs leaves a share for the next one, whatever the routes' own limits are.
+"""
+
+from dataclasses import dataclass, field
+
+from hookline_receiver.event import RouteRef
+from hookline_receiver.routebook import RoutePlan
+from hookline_receiver.store.port import Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What all routes together may have under way."""
+
+    calls: int = 512
+    bytes: int = 96 << 20
+    """Bytes of bodies in memory; each is there about twice while it is sent."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One route's deliveries under way."""
+
+    plan: RoutePlan
+    deliveries: int = 0
+    """Claimed and not yet answered, those of a forming batch included."""
+    calls: int = 0
+    bytes: int = 0
+    forming: list[Claimed] = field(default_factory=list)
+    """A batch that waits for more."""
+    flush_at: int = 0
+    served: int = 0
+    """Number of the turn in which it was last served."""
+    nothing_until: int = 0
+    """A claim came back empty: not asked again before this time."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not self.deliveries and not self.calls
+
+    @property
+    def forming_bytes(self) -> int:
+        """Bytes of the bodies of the forming batch."""
+        return sum(len(one.event.body) for one in self.forming)
+
+
+class Lanes:
+    """All routes' deliveries under way."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._lanes: dict[RouteRef, Lane] = {}
+        self.calls = 0
+        self.bytes = 0
+
+    def of(self, plan: RoutePlan) -> Lane:
+        """The lane of *plan*'s route, by the plan of this moment."""
+        lane = self._lanes.get(plan.ref)
+        if lane is None:
+            lane = self._lanes[plan.ref] = Lane(plan)
+        lane.plan = plan
+        return lane
+
+    def known(self, route: RouteRef) -> Lane:
+        """The lane of *route*, which there is one of."""
+        return self._lanes[route]
+
+    def served(self, route: RouteRef) -> int:
+        """The turn in which *route* was last served; 0: not lately."""
+        lane = self._lanes.get(route)
+        return lane.served if lane else 0
+
+    def room(self, lane: Lane) -> int:
+        """How many deliveries may be claimed for *lane* now."""
+        if lane.calls >= self._capacity.calls - self.calls or lane.bytes >= self._capacity.bytes - self.bytes:
+            return 0
+        plan = lane.plan
+        return min(plan.batch_max_events - len(lane.forming), plan.max_in_flight - lane.deliveries)
+
+    def claimed(self, lane: Lane, claimed: list[Claimed]) -> None:
+        """These join the forming batch."""
+        size = sum(len(one.event.body) for one in claimed)
+        lane.forming.extend(claimed)
+        lane.deliveries += len(claimed)
+        lane.bytes += size
+        self.bytes += size
+
+    def call_begins(self, lane: Lane) -> None:
+        """A call of its deliveries starts."""
+        lane.calls += 1
+        self.calls += 1
+
+    def call_ended(self, lane: Lane) -> None:
+        """A call of its deliveries ended."""
+        lane.calls -= 1
+        self.calls -= 1
+
+    def let_go(self, lane: Lane, claimed: list[Claimed]) -> None:
+        """These are no longer under way."""
+        size = sum(len(one.event.body) for one in claimed)
+        lane.deliveries -= len(claimed)
+        lane.bytes -= size
+        self.bytes -= size
+
+    def forming(self) -> list[Lane]:
+        """Lanes with a batch that waits for more."""
+        return [lane for lane in self._lanes.values() if lane.forming]
+
+    def waits(self, now: int) -> list[int]:
+        """When lanes whose last claim came back empty may be asked again."""
+        return [lane.nothing_until for lane in self._lanes.values() if lane.nothing_until > now]
+
+    def forget_idle(self) -> None:
+        """Drop what nothing is under way for; their turn is then the oldest."""
+        self._lanes = {route: lane for route, lane in self._lanes.items() if not lane.idle}
