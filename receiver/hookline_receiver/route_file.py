@@ -51,7 +51,7 @@ class RouteFile:
         except (OSError, SnapshotUnreadable) as exc:
             return self._failed(seen if isinstance(exc, SnapshotUnreadable) else None, f"{self._file}: {exc}")
         self._seen, self.current, self.trouble = seen, routes, ""
-        log.info("routes loaded", extra={"version": routes.version, "endpoints": len(routes)})
+        log.info("routes loaded", extra={"version": routes.version, "endpoints": routes.count})
         self._on_change(routes)
         return True
 

@@ -58,7 +58,9 @@ class Routes:
         self.unknown_path_limit = max((e.max_body_bytes for e in snapshot.endpoints), default=DEFAULT_BODY_BYTES)
         """Announced bodies above this are refused for unknown paths too, so that the answer gives none away."""
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """Of endpoints."""
         return len(self._packed)
 
     def find(self, host: bytes, path: bytes) -> Endpoint | None:

@@ -1,0 +1,277 @@
+"""Who is let in, what it costs, and what a wrong password learns."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from hookline_receiver.authenticate import Closed, Gate, Opened, Way
+from hookline_receiver.basic_auth import credential
+from hookline_receiver.credentials import SLOTS, Verifier, decoy, slots, verifier_of
+from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_routes.verifier import tag_matches
+from support.receiver import PASSWORD, TAG_KEY, USERNAME, Credential, a_verifier, basic
+
+PATH = b"/acme/chat"
+GENERATED = Credential()
+CHOSEN = Credential(generated=False)
+
+
+class Counted(SlowHashes):
+    """Slow hashes, and how many were asked for."""
+
+    def __init__(self, max_waiting: int = 48) -> None:
+        super().__init__(max_waiting, 8)
+        self.asked = 0
+
+    async def run(self, key: bytes, lane: bytes, work: Callable[[], bool]) -> bool:
+        self.asked += 1
+        return await super().run(key, lane, work)
+
+
+def a_gate(slow: SlowHashes | None = None, remembered: int = 100) -> Gate:
+    return Gate(slow or Counted(), remembered=remembered)
+
+
+def verifiers(*credentials: Credential) -> list[Verifier]:
+    return [verifier_of(a_verifier("/acme/chat", given)) for given in credentials]
+
+
+def header(password: str = PASSWORD, username: str = USERNAME) -> bytes:
+    return basic(username, password).encode()
+
+
+def colliding(path: bytes, known: list[Verifier]) -> bytes:
+    """A wrong password's header that passes the tag of one slot of *path*."""
+    looked = slots(known, path, TAG_KEY)
+    for n in range(2_000_000):
+        shown = b"u:%d" % n
+        if any(tag_matches(slot.message, TAG_KEY, shown) for slot in looked):
+            return basic("u", str(n)).encode()
+    raise AssertionError("no collision found")
+
+
+@pytest.mark.parametrize(("given", "way"), [(GENERATED, Way.FAST), (CHOSEN, Way.SLOW)], ids=["generated", "chosen"])
+async def test_a_right_credential_opens_and_is_remembered(given: Credential, way: Way) -> None:
+    """The second time costs a look-up, whatever the proof."""
+    gate, known = a_gate(), verifiers(given)
+
+    assert gate.known(known, header()) is None
+    assert await gate.verify(known, header(), PATH, TAG_KEY) == Opened(known[0].credential, way)
+    assert gate.known(known, header()) == Opened(known[0].credential, Way.CACHED)
+
+
+@pytest.mark.parametrize("place", range(4), ids=["first", "second", "third", "fourth"])
+async def test_any_of_four_opens(place: int) -> None:
+    """While credentials are rotated several are live."""
+    four = [Credential(username=f"user{n}", generated=n % 2 == 0) for n in range(4)]
+    known = verifiers(*four)
+
+    opened = await a_gate().verify(known, header(username=f"user{place}"), PATH, TAG_KEY)
+
+    assert isinstance(opened, Opened)
+    assert opened.credential == known[place].credential
+
+
+async def test_a_removed_credential_stops_at_once() -> None:
+    """Revocation must not wait for a cache."""
+    gate, known = a_gate(), verifiers(GENERATED, Credential(username="other"))
+    await gate.verify(known, header(), PATH, TAG_KEY)
+
+    rest = known[1:]
+
+    assert gate.known(rest, header()) is None
+    assert await gate.verify(rest, header(), PATH, TAG_KEY) == Closed(shown=True)
+
+
+async def test_a_changed_credential_of_the_same_name_is_another() -> None:
+    """The cache holds what was proven for a verifier's bytes, not for its name."""
+    gate = a_gate()
+    old, new = verifiers(GENERATED), verifiers(Credential(password="changed"))
+    assert old[0].credential == new[0].credential
+    await gate.verify(old, header(), PATH, TAG_KEY)
+
+    assert gate.known(new, header()) is None
+
+
+async def test_one_tenants_password_does_not_open_anothers_endpoint() -> None:
+    """Equal users with equal passwords are still told apart by the verifier."""
+    gate = a_gate()
+    await gate.verify(verifiers(GENERATED), header(), PATH, TAG_KEY)
+    other = [verifier_of(a_verifier("/globex/chat", Credential(password="another")))]
+
+    assert gate.known(other, header()) is None
+
+
+async def test_memory_is_bounded() -> None:
+    """The longest unused is forgotten first."""
+    gate = a_gate(remembered=2)
+    known = verifiers(*(Credential(username=f"user{n}") for n in range(3)))
+    for n in (0, 1):
+        await gate.verify(known, header(username=f"user{n}"), PATH, TAG_KEY)
+    gate.known(known, header(username="user0"))
+
+    await gate.verify(known, header(username="user2"), PATH, TAG_KEY)
+
+    assert [gate.known(known, header(username=f"user{n}")) is not None for n in range(3)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "known", [[], verifiers(CHOSEN), verifiers(GENERATED)], ids=["unknown path", "chosen", "generated"]
+)
+async def test_a_wrong_password_is_turned_away_without_a_slow_hash(known: list[Verifier]) -> None:
+    """All but one of 16,384 cost microseconds: a flood of them can't make anybody wait."""
+    slow = Counted()
+    gate = a_gate(slow)
+
+    answers = {await gate.verify(known, header(f"wrong{n}"), PATH, TAG_KEY) for n in range(300)}
+
+    assert answers == {Closed(shown=True)}
+    assert slow.asked <= 2
+
+
+@pytest.mark.parametrize(
+    "known", [[], verifiers(CHOSEN), verifiers(GENERATED)], ids=["unknown path", "chosen", "generated"]
+)
+async def test_a_wrong_password_that_passes_a_tag_costs_the_same_everywhere(known: list[Verifier]) -> None:
+    """Else the rare slow refusal would tell which paths exist, and which have chosen passwords."""
+    slow = Counted()
+    wrong = colliding(PATH, known)
+
+    assert await a_gate(slow).verify(known, wrong, PATH, TAG_KEY) == Closed(shown=True)
+
+    assert slow.asked == 1
+
+
+async def test_a_wrong_password_is_hashed_slowly_once() -> None:
+    """Who has found one that passes a tag can't keep the thread busy by sending it again."""
+    slow = Counted()
+    gate = a_gate(slow)
+    wrong = colliding(PATH, [])
+
+    for _ in range(3):
+        await gate.verify([], wrong, PATH, TAG_KEY)
+
+    assert slow.asked == 1
+
+
+async def test_equal_headers_in_flight_share_one_computation() -> None:
+    """A burst after a rotation comes with one new password, a hundred times."""
+    computed: list[int] = []
+    slow = SlowHashes(4, 4)
+
+    def work() -> bool:
+        computed.append(threading.get_ident())
+        return True
+
+    assert all(await asyncio.gather(*(slow.run(b"k", PATH, work) for _ in range(100))))
+    assert len(computed) == 1
+    assert computed[0] != threading.get_ident()
+
+
+async def test_paths_take_turns() -> None:
+    """A crowd on one path costs another path one hash of delay."""
+    slow = SlowHashes(40, 20)
+    order: list[str] = []
+    held = threading.Event()
+
+    async def one(name: str, lane: bytes) -> None:
+        await slow.run(name.encode(), lane, lambda: held.wait(10))
+        order.append(name)
+
+    crowd = [asyncio.create_task(one(f"crowd{n}", b"/a/a")) for n in range(10)]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(one("other", b"/b/b"))
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(other, *crowd)
+
+    assert order.index("other") <= 2
+
+
+async def test_the_queue_is_bounded_for_all_and_for_each_path() -> None:
+    """What can't be answered within the sender's patience is told so at once, not queued."""
+    slow = SlowHashes(6, 4)
+    held = threading.Event()
+
+    def submit(n: int, lane: bytes) -> asyncio.Task[bool]:
+        return asyncio.create_task(slow.run(b"%d" % n, lane, lambda: held.wait(10)))
+
+    tasks = [submit(n, b"/a/a") for n in range(6)] + [submit(n, b"/b/b") for n in range(6, 10)]
+    done, waiting = await asyncio.wait(tasks, timeout=0.2)
+    held.set()
+    await asyncio.gather(*waiting)
+
+    refused = [isinstance(task.exception(), SlowHashesBusy) for task in tasks]
+    assert sum(refused[:6]) >= 1
+    assert sum(refused[6:]) >= 1
+    assert len(done) == sum(refused)
+    assert refused.count(False) == 6
+
+
+async def test_a_busy_queue_is_not_a_wrong_password() -> None:
+    """The sender is told to come again, not that its password is wrong."""
+    gate = a_gate(SlowHashes(0, 8))
+
+    assert await gate.verify(verifiers(CHOSEN), header(), PATH, TAG_KEY) == Closed(shown=True, busy=True)
+
+
+async def test_a_hash_that_fails_is_said_to_who_waits_and_no_others() -> None:
+    """The queue goes on."""
+    slow = SlowHashes(6, 4)
+
+    def broken() -> bool:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        await slow.run(b"1", PATH, broken)
+    assert await slow.run(b"2", PATH, lambda: True)
+
+
+async def test_whoever_stops_waiting_does_not_take_the_hash_with_him() -> None:
+    """A sender that hangs up after 2 s finds its password verified when it comes again."""
+    slow = SlowHashes(6, 4)
+    gate, known = a_gate(slow), verifiers(CHOSEN)
+
+    first = asyncio.create_task(gate.verify(known, header(), PATH, TAG_KEY))
+    second = asyncio.create_task(gate.verify(known, header(), PATH, TAG_KEY))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert isinstance(await second, Opened)
+
+
+async def test_nothing_is_shown_without_a_header() -> None:
+    """No header, or one that shows nothing, costs nothing."""
+    slow = Counted()
+    gate = a_gate(slow)
+
+    assert gate.known(verifiers(CHOSEN), None) is None
+    assert await gate.verify(verifiers(CHOSEN), None, PATH, TAG_KEY) == Closed(shown=False)
+    assert await gate.verify(verifiers(CHOSEN), b"Bearer x", PATH, TAG_KEY) == Closed(shown=False)
+    assert slow.asked == 0
+
+
+def test_every_endpoint_is_looked_at_through_four_slots() -> None:
+    """The count of verifiers must not show in the time that a wrong password takes."""
+    for count in range(SLOTS + 1):
+        known = verifiers(*(Credential(username=f"user{n}") for n in range(count)))
+        assert len(slots(known, PATH, TAG_KEY)) == SLOTS
+
+
+def test_decoys_are_fixed_for_path_and_key() -> None:
+    """Workers and pods agree on them, and nothing about one path says anything about another's."""
+    assert decoy(PATH, TAG_KEY, 0) == decoy(PATH, TAG_KEY, 0)
+    different = {bytes(decoy(p, k, n).message.salt) for p in (PATH, b"/x/y") for k in (TAG_KEY, b"x") for n in (0, 1)}
+    assert len(different) == 8
+
+
+def test_a_header_is_nowhere_in_memory_that_is_kept() -> None:
+    """What is remembered is a keyed digest; even its first bytes differ between two gates."""
+    shown = credential(header())
+    assert shown is not None
+    one, other = a_gate(), a_gate()
+
+    assert one._digest(header()) != other._digest(header())
+    assert len(one._digest(header())) == 16
