@@ -4,8 +4,10 @@ The event store in one SQLite file.
 In: arrivals from the carrier, claims and settlements from the forwarder, questions from people. Out: deliveries under a
 lease, stories, dead letters. `store` is the whole, every step of it a module:
 
-    file        lock, create, open, transactions, what an error means, sync
+    opening     lock, create, open, check, migrate
     migrations  the tables, as numbered steps
+    file        transactions, sync, checkpoints
+    errors      try again, call a person, or mend our code
     ledger      names to numbers, and the sums kept per route and subscription
     adding      arrivals: known already? then events, bodies, deliveries
     claiming    what is due, under a lease; hold and pause
@@ -15,7 +17,7 @@ lease, stories, dead letters. `store` is the whole, every step of it a module:
     asking      stories, dead letters, backlog; redrive
 """
 
-from hookline_receiver.store.sqlite.file import StoreCorrupt, StoreLocked, StoreRefused, StoreTooNew
+from hookline_receiver.store.sqlite.errors import StoreCorrupt, StoreLocked, StoreRefused, StoreTooNew
 from hookline_receiver.store.sqlite.store import SqliteEventStore
 
 __all__ = ["SqliteEventStore", "StoreCorrupt", "StoreLocked", "StoreRefused", "StoreTooNew"]
