@@ -28,9 +28,9 @@ class Program:
 class Backoff:
     """How long to wait before a program is started again."""
 
-    first: float = 0.2
-    largest: float = 10.0
-    steady: float = 10.0
+    first: float = 0.1
+    largest: float = 5.0
+    steady: float = 3.0
     """Seconds of running after which the next failure counts as the first."""
 
     def delay(self, failures: int) -> float:
