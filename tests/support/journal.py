@@ -1,6 +1,7 @@
 """Journals as tests need them: small, on disks that break on order, and read to the end."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -54,6 +55,10 @@ class BreakableDisk(OsDisk):
     def short_write(self, taken: int, *, after: int = 0) -> None:
         """Let a write take only its first *taken* bytes, and the next one find the disk full."""
         self._faults["write"] = deque([None] * after + [taken, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+
+    def take_less(self, *sizes: int) -> None:
+        """Let the next writes take only so many bytes each, without an error."""
+        self._faults["write"] = deque(sizes)
 
     def mend(self) -> None:
         """Let everything work again."""
@@ -125,6 +130,19 @@ def only_reader(root: Path, boot: bytes | None = None) -> SegmentJournalReader:
     """The one journal that is in *root*."""
     (folder,) = (path for path in root.iterdir() if not path.name.startswith("."))
     return SegmentJournalReader(folder, boot=boot)
+
+
+def left(folder: Path, position: Position | None = None, *, boot: bytes | None = None) -> list[Entry | Damage]:
+    """All that a dead worker left in *folder*."""
+    with contextlib.closing(SegmentJournalReader(folder, boot=boot)) as reader:
+        assert reader.abandoned() or reader._newer
+        return everything(reader, position)
+
+
+def there(root: Path) -> list[Entry | Damage]:
+    """All that the one journal in *root* has now."""
+    with contextlib.closing(only_reader(root)) as reader:
+        return everything(reader)
 
 
 def everything(reader: JournalReader, position: Position | None = None) -> list[Entry | Damage]:

@@ -43,17 +43,19 @@ class Surroundings:
     """Whether the machine was started anew since: only then may bytes be wrong that the process had written."""
     cut: bool
     """Whether the file just ends within the record."""
-    synced: int | None
-    """What the next record behind the hole says was on stable storage; None: there is no next record."""
+    followed: bool
+    """Whether there is a record behind it."""
+    synced: int
+    """How much was on stable storage when the records behind it were written, by the most that one of them says."""
 
 
 def judge(hole: Surroundings) -> Hole:
     """What a hole is."""
-    if hole.ended or (hole.synced is not None and hole.synced > hole.start):
+    if hole.ended or hole.synced > hole.start:
         return Hole.DAMAGE
     if not hole.final:
         return Hole.UNKNOWN
-    if hole.power_failed or (hole.synced is None and hole.cut):
+    if hole.power_failed or (hole.cut and not hole.followed):
         return Hole.TORN
     return Hole.DAMAGE
 
@@ -85,6 +87,8 @@ class SegmentFile:
         self.framing = Framing(self.header.salt) if isinstance(self.header, Header) else None
         self._window = b""
         self._window_at = 0
+        self._vouched = (0, 0)
+        """Size up to which all records were asked in vain, and the most that one said: so holes are judged once."""
 
     def follow(self, successor: Header | Unreadable) -> None:
         """Learn of the next segment."""
@@ -113,13 +117,23 @@ class SegmentFile:
     def find(self, offset: int, limit: int) -> tuple[int, int] | None:
         """Offset and *synced* of the first record's head from *offset* on."""
         while self.framing is not None and limit - offset >= HEAD_SIZE:
-            data = os.pread(self._descriptor, min(WINDOW, limit - offset), offset)
-            if (found := self.framing.find(data, 0, offset)) is not None:
-                return offset + found[0], found[1]
-            if len(data) < HEAD_SIZE:
-                return None
-            offset += len(data) - HEAD_SIZE + 1
+            data, base = self.window(offset, limit, HEAD_SIZE)
+            if (found := self.framing.find(data, offset - base, base)) is not None:
+                return base + found[0], found[1]
+            offset = max(offset + 1, base + len(data) - HEAD_SIZE + 1)
         return None
+
+    def vouched(self, head: tuple[int, int] | None, start: int, limit: int) -> int:
+        """What the records from *head* on say was on stable storage; 0 if none of them says more than *start*."""
+        at, most = self._vouched
+        if most > start or at == limit:
+            return most
+        synced = 0
+        while head is not None and synced <= start:
+            offset, synced = head
+            head = self.find(offset + HEAD_SIZE, limit)
+        self._vouched = (limit, 0) if synced <= start else (0, synced)
+        return self._vouched[1]
 
     def close(self) -> None:
         """Let go of it."""
@@ -174,9 +188,15 @@ class Scan:
         start, segment = self.offset, self._segment
         # A body is not searched while its record's head stands: what follows it is known to follow it.
         following = None if isinstance(found, Cut) else segment.find(start + (found.size or 1), limit)
-        end, synced = following or (limit, None)
+        end = limit if following is None else following[0]
         hole = Surroundings(
-            start, segment.end is not None, self._ends, self._power_failed, isinstance(found, Cut), synced
+            start,
+            ended=segment.end is not None,
+            final=self._ends,
+            power_failed=self._power_failed,
+            cut=isinstance(found, Cut),
+            followed=following is not None,
+            synced=segment.vouched(following, start, limit),
         )
         match judge(hole):
             case Hole.UNKNOWN:

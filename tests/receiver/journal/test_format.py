@@ -127,19 +127,32 @@ def test_a_marker_is_never_found_in_zeros() -> None:
     assert not usable(b"\0" + SALT[1:])
 
 
+def a_hole(
+    *,
+    ended: bool = False,
+    final: bool = False,
+    power_failed: bool = False,
+    cut: bool = False,
+    followed: bool = False,
+    synced: int = 0,
+) -> Surroundings:
+    """A hole at 100."""
+    return Surroundings(100, ended, final, power_failed, cut, followed, synced)
+
+
 @pytest.mark.parametrize(
     ("hole", "meaning"),
     [
-        pytest.param(Surroundings(100, True, True, False, False, None), Hole.DAMAGE, id="before-the-stated-end"),
-        pytest.param(Surroundings(100, False, False, False, False, 101), Hole.DAMAGE, id="synced-by-then-live"),
-        pytest.param(Surroundings(100, False, True, True, False, 101), Hole.DAMAGE, id="synced-by-then-power-failed"),
-        pytest.param(Surroundings(100, False, False, False, False, 100), Hole.UNKNOWN, id="live-in-last-batch"),
-        pytest.param(Surroundings(100, False, False, False, True, None), Hole.UNKNOWN, id="live-tail"),
-        pytest.param(Surroundings(100, False, True, True, False, 100), Hole.TORN, id="power-failed-in-last-batch"),
-        pytest.param(Surroundings(100, False, True, True, False, None), Hole.TORN, id="power-failed-tail"),
-        pytest.param(Surroundings(100, False, True, False, True, None), Hole.TORN, id="killed-in-a-write"),
-        pytest.param(Surroundings(100, False, True, False, False, None), Hole.DAMAGE, id="killed-but-not-cut"),
-        pytest.param(Surroundings(100, False, True, False, False, 100), Hole.DAMAGE, id="killed-and-a-record-follows"),
+        pytest.param(a_hole(ended=True, final=True), Hole.DAMAGE, id="before-the-stated-end"),
+        pytest.param(a_hole(followed=True, synced=101), Hole.DAMAGE, id="synced-by-then-live"),
+        pytest.param(a_hole(final=True, power_failed=True, synced=101), Hole.DAMAGE, id="synced-by-then-power-failed"),
+        pytest.param(a_hole(followed=True, synced=100), Hole.UNKNOWN, id="live-in-last-batch"),
+        pytest.param(a_hole(cut=True), Hole.UNKNOWN, id="live-tail"),
+        pytest.param(a_hole(final=True, power_failed=True, followed=True, synced=100), Hole.TORN, id="in-last-batch"),
+        pytest.param(a_hole(final=True, power_failed=True), Hole.TORN, id="power-failed-tail"),
+        pytest.param(a_hole(final=True, cut=True), Hole.TORN, id="killed-in-a-write"),
+        pytest.param(a_hole(final=True), Hole.DAMAGE, id="killed-but-not-cut"),
+        pytest.param(a_hole(final=True, followed=True, synced=100), Hole.DAMAGE, id="killed-and-a-record-follows"),
     ],
 )
 def test_a_hole_is_damage_only_where_something_acknowledged_was(hole: Surroundings, meaning: Hole) -> None:
