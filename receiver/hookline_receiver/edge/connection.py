@@ -11,6 +11,7 @@ import asyncio
 import enum
 import logging
 import socket
+import struct
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -292,7 +293,10 @@ class Connection(asyncio.Protocol):
             await self._writable
 
     def abort(self) -> None:
-        """The answer can't be finished: let the client see that."""
+        """The answer can't be finished: a reset shows the client that, where a plain end could be the answer's."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and not self._transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def answered(self, *, close: bool) -> None:
@@ -332,7 +336,7 @@ class Connection(asyncio.Protocol):
             self._cut_off(exchange)
             self._give_back_request()
             if exchange.started:
-                self._transport.abort()
+                self.abort()
                 return
         self.write(render(refusal))
         self._end(unread=True)
