@@ -1,8 +1,8 @@
 """
 HTTP/1.1 POSTs over kept-alive connections.
 
-A library would be a dependency for one verb on one URL, and would hide what is wanted here: that nothing is tried
-again in silence, and that an answer given before the body was taken (413) is seen.
+A client library would hide what is wanted here: that nothing is tried again in silence, and that an answer given before
+the body was taken (413) is seen. The answers are parsed by httptools, which the receiver brings along.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import httptools
 
 MAX_ANSWER_BYTES = 64 * 1024
 """Of an answer's body so much is kept; a webhook's sender has no use for more."""
@@ -120,64 +122,63 @@ class Client:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+class _Parsing:
+    """One final answer, from the bytes of a connection."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._keep = False
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; raises BadAnswer if that is not HTTP."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise BadAnswer(f"no HTTP answer: {error}") from error
+
+    def end(self) -> None:
+        """The connection was closed: the end of an answer that says of no other."""
+        if not self._status:
+            raise ConnectionResetError("connection closed without an answer")
+        if {"content-length", "transfer-encoding"} & self._headers.keys():
+            raise BadAnswer("connection closed before the end of the answer")
+        self.complete = True
+
+    def result(self) -> tuple[Answer, bool]:
+        """The answer, and whether the connection can be used again."""
+        return Answer(self._status, self._headers, bytes(self._body)), self._keep
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        """Called by the parser."""
+        self._body += data[: MAX_ANSWER_BYTES - len(self._body)]
+
+    def on_message_complete(self) -> None:
+        """Called by the parser; an interim answer (1xx) is none."""
+        if self._status >= 200:
+            self.complete = True
+            self._keep = bool(self._parser.should_keep_alive())
+        else:
+            self._status, self._headers = 0, {}
+
+
 async def _answer(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
     """The next final answer, and whether the connection can be used again."""
-    while True:
-        version, status, headers = await _answer_head(reader)
-        if status >= 200:
-            break
-    keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-    if status == 204 or status == 304:
-        return Answer(status, headers, b""), keep
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Answer(status, headers, await _chunks(reader)), keep
-    if (length := headers.get("content-length")) is not None:
-        if not length.isdecimal():
-            raise BadAnswer(f"Content-Length is not a number: {length[:40]!r}")
-        return Answer(status, headers, await _exactly(reader, int(length))), keep
-    return Answer(status, headers, await reader.read(MAX_ANSWER_BYTES)), False
-
-
-async def _answer_head(reader: asyncio.StreamReader) -> tuple[str, int, dict[str, str]]:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as error:
-        if not error.partial:
-            raise ConnectionResetError("connection closed without an answer") from error
-        raise BadAnswer("connection closed within the head of the answer") from error
-    except asyncio.LimitOverrunError as error:
-        raise BadAnswer("the head of the answer is above 64 KiB") from error
-    first, *lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = first.partition(" ")
-    if not version.startswith("HTTP/") or not rest[:3].isdecimal():
-        raise BadAnswer(f"no HTTP answer: {first[:80]!r}")
-    fields = (line.partition(":") for line in lines if line)
-    return version, int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in fields}
-
-
-async def _exactly(reader: asyncio.StreamReader, length: int) -> bytes:
-    """A body of known length; beyond MAX_ANSWER_BYTES it is read and dropped."""
-    kept, missing = bytearray(), length
-    while missing:
-        piece = await reader.read(min(missing, MAX_ANSWER_BYTES))
-        if not piece:
-            raise BadAnswer(f"connection closed {missing} bytes before the end of the answer")
-        missing -= len(piece)
-        kept += piece[: MAX_ANSWER_BYTES - len(kept)]
-    return bytes(kept)
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    kept = bytearray()
-    while True:
-        line = await reader.readline()
-        size = line.split(b";")[0].strip()
-        try:
-            length = int(size, 16)
-        except ValueError:
-            raise BadAnswer(f"not the size of a chunk: {line[:40]!r}") from None
-        kept += (await _exactly(reader, length))[: MAX_ANSWER_BYTES - len(kept)]
-        if await reader.readline() not in (b"\r\n", b"\n"):
-            raise BadAnswer("a chunk does not end where it said")
-        if length == 0:
-            return bytes(kept)
+    parsing = _Parsing()
+    while not parsing.complete:
+        if data := await reader.read(MAX_ANSWER_BYTES):
+            parsing.feed(data)
+        else:
+            parsing.end()
+    return parsing.result()
