@@ -72,7 +72,7 @@ class SegmentLog:
 
     def write(self, records: Sequence[tuple[int, bytes]]) -> None:
         """Return once the (stamp, payload) *records* are on stable storage, else raise JournalUnavailable."""
-        self._keep_reserve(sum(HEAD_SIZE + len(payload) for _, payload in records))
+        self._keep_reserve(HEAD_SIZE * len(records) + sum(len(payload) for _, payload in records))
         self._rotate_if_due()
         try:
             self._flush(records)

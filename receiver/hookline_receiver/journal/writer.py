@@ -11,9 +11,7 @@ import logging
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -26,11 +24,8 @@ from hookline_receiver.journal.port import JournalUnavailable
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    stamp: int
-    payload: bytes
-    answer: asyncio.Future[None]
+_Waiting = tuple[int, bytes, asyncio.Future[None]]
+"""Stamp, payload, and whom to answer."""
 
 
 class SegmentJournal:
@@ -50,15 +45,17 @@ class SegmentJournal:
         self._pending = pending
         self._limits = limits
         self._clock = clock
-        self._queue: deque[_Waiting] = deque()
-        self._unanswered = 0
-        self._unanswered_bytes = 0
+        self._queue: list[_Waiting] = []
+        self._queued_bytes = 0
+        self._flushing_bytes = 0
+        self._flushing = False
         self._stamp = 0
         self._flush_began = 0
         self._idle = False
         self._closing = False
         self._closed: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        self._changed = threading.Condition(threading.Lock())
+        self._mutex = threading.Lock()
+        self._changed = threading.Condition(self._mutex)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     @classmethod
@@ -94,16 +91,15 @@ class SegmentJournal:
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"a journal record may have {MAX_PAYLOAD} bytes, got {len(payload)}")
         answer = asyncio.get_running_loop().create_future()
-        with self._changed:
-            if (refusal := self._refusal(len(payload))) is not None:
-                raise JournalUnavailable(refusal)
-            if not self._unanswered:
+        with self._mutex:
+            if self._closing or self._queued_bytes + self._flushing_bytes + len(payload) > self._limits.waiting_bytes:
+                raise JournalUnavailable(self._refusal(len(payload)))
+            if not self._queue and not self._flushing:
                 # Before the stamp is taken: else a reader could overtake the record.
                 self._pending.store(self._clock())
             self._stamp = max(self._clock(), self._stamp + 1)
-            self._queue.append(_Waiting(self._stamp, payload, answer))
-            self._unanswered += 1
-            self._unanswered_bytes += len(payload)
+            self._queue.append((self._stamp, payload, answer))
+            self._queued_bytes += len(payload)
             if self._idle:
                 self._changed.notify()
         await answer
@@ -128,12 +124,10 @@ class SegmentJournal:
     def _refusal(self, size: int) -> str | None:
         if self._closing:
             return f"journal {self.name} is closed"
-        if self._unanswered_bytes + size > self._limits.waiting_bytes:
-            return (
-                f"journal {self._log.file}: {self._unanswered_bytes} bytes wait for the disk, "
-                f"the limit is {self._limits.waiting_bytes}"
-            )
-        return None
+        waiting = self._queued_bytes + self._flushing_bytes
+        if waiting + size <= self._limits.waiting_bytes:
+            return None
+        return f"journal {self._log.file}: {waiting} bytes wait for the disk, the limit is {self._limits.waiting_bytes}"
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -162,16 +156,17 @@ class SegmentJournal:
             return self._take()
 
     def _take(self) -> list[_Waiting]:
-        room = self._limits.batch_bytes
-        batch = [self._queue.popleft()]
-        room -= len(batch[0].payload)
-        while self._queue and (room := room - len(self._queue[0].payload)) >= 0:
-            batch.append(self._queue.popleft())
+        batch, self._queue = self._queue, []
+        if self._queued_bytes > self._limits.batch_bytes:
+            batch, self._queue = _split(batch, self._limits.batch_bytes)
+        self._flushing_bytes = sum(len(payload) for _, payload, _ in batch)
+        self._queued_bytes -= self._flushing_bytes
+        self._flushing = True
         return batch
 
     def _write(self, batch: Sequence[_Waiting]) -> JournalUnavailable | None:
         try:
-            self._log.write([(waiting.stamp, waiting.payload) for waiting in batch])
+            self._log.write([(stamp, payload) for stamp, payload, _ in batch])
         except JournalUnavailable as error:
             return error
         except Exception as error:  # the thread must live on and everybody must get an answer
@@ -180,13 +175,22 @@ class SegmentJournal:
         return None
 
     def _settle(self, batch: Sequence[_Waiting], error: JournalUnavailable | None) -> None:
-        with self._changed:
+        with self._mutex:
             self._flush_began = 0
-            self._unanswered -= len(batch)
-            self._unanswered_bytes -= sum(len(waiting.payload) for waiting in batch)
-            self._pending.store(self._queue[0].stamp if self._queue else 0)
-        answers = [waiting.answer for waiting in batch]
+            self._flushing_bytes = 0
+            self._flushing = False
+            self._pending.store(self._queue[0][0] if self._queue else 0)
+        answers = [answer for _, _, answer in batch]
         _call(answers[0].get_loop(), _resolve, answers, error)
+
+
+def _split(waiting: list[_Waiting], size: int) -> tuple[list[_Waiting], list[_Waiting]]:
+    """As many of *waiting* as have *size* bytes, one at least, and the rest."""
+    count = 1
+    room = size - len(waiting[0][1])
+    while count < len(waiting) and (room := room - len(waiting[count][1])) >= 0:
+        count += 1
+    return waiting[:count], waiting[count:]
 
 
 def _call(
@@ -201,12 +205,11 @@ def _call(
 
 def _resolve(answers: Sequence[asyncio.Future[None]], error: JournalUnavailable | None) -> None:
     for answer in answers:
-        if answer.done():
-            continue
-        if error is None:
-            answer.set_result(None)
-        else:
-            answer.set_exception(JournalUnavailable(*error.args))
+        if not answer.done():
+            if error is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(JournalUnavailable(*error.args))
 
 
 def _make(root: Path, limits: JournalLimits, disk: Disk) -> tuple[SegmentLog, FolderLock, PendingStamp]:
