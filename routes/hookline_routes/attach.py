@@ -104,7 +104,7 @@ def _gateway(
     subscription: WebhookSubscription, gateways: list[WebhookGateway], inputs: Inputs
 ) -> WebhookGateway | Rejected:
     ref, own = subscription.gateway_ref, subscription.metadata.namespace
-    gateway = _find(ref, gateways, inputs) or inputs.default_gateway
+    gateway = _find(ref, gateways, inputs) or _stand_in(ref, inputs)
     if gateway is None:
         place = ref.namespace or inputs.gateway_namespace
         name = f"{place}/{ref.name}" if place else ref.name
@@ -122,6 +122,14 @@ def _find(ref: GatewayRef, gateways: list[WebhookGateway], inputs: Inputs) -> We
         if gateway.metadata.name == ref.name and place in ("", gateway.metadata.namespace):
             return gateway
     return None
+
+
+def _stand_in(ref: GatewayRef, inputs: Inputs) -> WebhookGateway | None:
+    default = inputs.default_gateway
+    if default is None or inputs.single_plane:
+        return default
+    same = ref.name == default.metadata.name and ref.namespace in ("", default.metadata.namespace)
+    return default if same else None
 
 
 def _allows(gateway: WebhookGateway, namespace: str, labels: Mapping[str, Mapping[str, str]] | None) -> bool:

@@ -20,12 +20,12 @@ from hookline_routes.inputs import Compiled, Inputs, ObjectReport, Tables
 from hookline_routes.problem import Condition, Problem, Reason, Severity, condition
 from hookline_routes.resource import (
     ConfigMap,
+    Metadata,
     ObjectKey,
     Origin,
     PlaneMode,
     RefKind,
     RouteSpec,
-    Unreadable,
     WebhookGateway,
     WebhookSubscription,
 )
@@ -62,8 +62,8 @@ def compile(inputs: Inputs) -> Compiled:
         entry, problems = _compile_one(each, context)
         entries.append(entry)
         reports.append(_report(each.subscription, problems))
-    reports.extend(_report(each.subscription, (_refusal(each),)) for each in rejected)
-    reports.extend(_unreadable(each) for each in inputs.unreadable)
+    reports.extend(_rejection(each) for each in rejected)
+    reports.extend(_refused(each.kind, each.metadata, each.problems) for each in inputs.unreadable)
     reports.extend(_gateway_report(each) for each in inputs.gateways)
     reports.sort(key=lambda each: (each.kind, each.key, each.uid, each.generation, repr(each.problems)))
     return Compiled(_tables(entries, inputs), tuple(reports))
@@ -213,10 +213,10 @@ def _plane(entries: list[Entry], hostnames: list[tuple[str, ...]], tag_key: byte
     )
 
 
-def _refusal(rejected: Rejected) -> Problem:
+def _rejection(rejected: Rejected) -> ObjectReport:
     problems = _Problems(rejected.subscription)
     problems.add(Severity.ERROR, rejected.reason, rejected.field, rejected.message)
-    return problems.found[0]
+    return _refused("WebhookSubscription", rejected.subscription.metadata, tuple(problems.found))
 
 
 def _report(subscription: WebhookSubscription, problems: tuple[Problem, ...]) -> ObjectReport:
@@ -232,10 +232,9 @@ def _conditions(problems: tuple[Problem, ...]) -> tuple[Condition, ...]:
     return (condition("Accepted", "Accepted", refusals), condition("ResolvedRefs", "ResolvedRefs", references))
 
 
-def _unreadable(each: Unreadable) -> ObjectReport:
-    accepted = (condition("Accepted", "Accepted", each.problems),)
-    metadata = each.metadata
-    return ObjectReport(each.kind, metadata.key, metadata.uid, metadata.generation, accepted, each.problems)
+def _refused(kind: str, metadata: Metadata, problems: tuple[Problem, ...]) -> ObjectReport:
+    accepted = (condition("Accepted", "Accepted", problems),)
+    return ObjectReport(kind, metadata.key, metadata.uid, metadata.generation, accepted, problems)
 
 
 def _gateway_report(gateway: WebhookGateway) -> ObjectReport:

@@ -74,8 +74,10 @@ def compile_expression(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise InvalidExpression(f"must be at most {MAX_LENGTH} characters, got {len(text)}")
     try:
-        program = _environment().compile(text)
-    except (RuntimeError, UnicodeError) as error:
+        program = _environment().compile(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidExpression("must be text that UTF-8 can hold") from None
+    except RuntimeError as error:
         raise InvalidExpression(_complaint(str(error))) from None
     kind = program.return_type()
     if kind not in (cel.Type.BOOL, cel.Type.DYN):

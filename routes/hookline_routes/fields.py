@@ -90,11 +90,21 @@ def shown(value: object) -> str:
     return shortened(text.encode("utf-8", "replace").decode(), _SHOWN)
 
 
+def _is_utf8(text: str) -> bool:
+    # JSON can write half of a surrogate pair, which no message can hold.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Fields:
     """One mapping of an object, read field by field; `close` reports the fields that nobody read."""
 
-    def __init__(self, value: object, path: Path, report: Report) -> None:
+    def __init__(self, value: object, path: Path, report: Report, *, absent: bool = False) -> None:
         self.path = path
+        self._absent = absent
         self._report = report
         self._known: list[str] = []
         self._values: Mapping[str, object] = {}
@@ -116,15 +126,15 @@ class Fields:
         """The object below; an empty one where it is missing."""
         value = self.raw(name)
         if required and value is None:
-            self._report.wrong((*self.path, name), "is required")
-        return Fields(value, (*self.path, name), self._report)
+            self._require(name)
+        return Fields(value, (*self.path, name), self._report, absent=required and value is None)
 
     def text(self, name: str, pattern: Pattern, default: str | None = None) -> str:
         """A string; required where there is no *default*."""
         value = self.raw(name)
         if value is None or (value == "" and default is not None):
             if default is None:
-                self.wrong(name, "is required")
+                self._require(name)
             return default or ""
         return self._text((*self.path, name), value, pattern) or default or ""
 
@@ -133,7 +143,7 @@ class Fields:
         value = self.raw(name)
         if value is None:
             if default is None:
-                self.wrong(name, "is required")
+                self._require(name)
             return low if default is None else default
         # The API server turns 10.0 into an integer too.
         if isinstance(value, float) and value.is_integer():
@@ -224,9 +234,9 @@ class Fields:
                 self._report.must((*self.path, name, str(key)), "a string", each)
         return {str(key): each for key, each in value.items() if isinstance(each, str)}
 
-    def wrong(self, name: str, message: str, reason: Reason = Reason.INVALID_FIELD) -> None:
-        """Note that a field is wrong."""
-        self._report.wrong((*self.path, name) if name else self.path, message, reason)
+    def wrong(self, name: str | Path, message: str, reason: Reason = Reason.INVALID_FIELD) -> None:
+        """Note that a field, or one further below, is wrong."""
+        self._report.wrong((*self.path, *((name,) if isinstance(name, str) else name)), message, reason)
 
     def ignore(self, *names: str) -> None:
         """Fields that are known and mean nothing here."""
@@ -243,12 +253,18 @@ class Fields:
             hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(set(self._known)))}"
             self._report.wrong((*self.path, str(name)), f"is unknown; {hint}", Reason.UNKNOWN_FIELD)
 
+    def _require(self, name: str) -> None:
+        # Of an object that is missing as a whole, that has been said.
+        if not self._absent:
+            self.wrong(name, "is required")
+
     def _text(self, path: Path, value: object, pattern: Pattern) -> str:
         if (
             not isinstance(value, str)
             or not value
             or len(value) > pattern.max_length
             or not pattern.regex.fullmatch(value)
+            or not _is_utf8(value)
         ):
             self._report.must(path, pattern.words, value)
             return ""
@@ -257,7 +273,9 @@ class Fields:
     def _items(self, name: str, low: int, high: int) -> list[tuple[Path, object]]:
         value = self.raw(name)
         path = (*self.path, name)
-        if value is None and low == 0:
+        if value is None:
+            if low:
+                self._require(name)
             return []
         if not isinstance(value, list | tuple) or not low <= len(value) <= high:
             got = len(value) if isinstance(value, list | tuple) else value

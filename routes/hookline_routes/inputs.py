@@ -79,7 +79,7 @@ class Inputs:
     generated: Mapping[ObjectKey, tuple[GeneratedCredential, ...]] = field(default_factory=dict)
     """By subscription; used where it names no Secret."""
     default_gateway: WebhookGateway | None = None
-    """Stands in for a gateway that is not there (`hookline dev`, where it may be left out)."""
+    """Stands in for the gateway of its name where that is not there; in a single plane, for any."""
     gateway_namespace: str = ""
     """Namespace of gateways that are referred to without one; "": any, the first by name."""
     single_plane: bool = False

@@ -20,7 +20,7 @@ from hookline_routes.resource import Origin, Resource, Unreadable
 
 MAX_TEXT = 16 * 1024 * 1024
 """Characters of one file."""
-MAX_NODES = 1_000_000
+MAX_NODES = 100_000
 """Values of one file, those that aliases repeat counted each time."""
 MAX_DEPTH = 64
 """Levels of nesting."""
@@ -94,7 +94,7 @@ def read_documents(file: str, text: str) -> Iterator[Document | Problem]:
         if len(text) > MAX_TEXT:
             raise _Refused(f"must be at most {MAX_TEXT} characters, got {len(text)}", None)
         builder = _Builder(file)
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             while loader.check_node():
                 node = loader.get_node()
@@ -110,9 +110,6 @@ def read_documents(file: str, text: str) -> Iterator[Document | Problem]:
         yield Problem(Severity.ERROR, Reason.INVALID_SYNTAX, f"is not YAML: {message}", place=Place(file, line))
     except yaml.reader.ReaderError as error:
         message = f"is not YAML: character {error.position} is {error.reason}"
-        yield Problem(Severity.ERROR, Reason.INVALID_SYNTAX, message, place=Place(file, 0))
-    except RecursionError:
-        message = f"must not be nested deeper than {MAX_DEPTH} levels"
         yield Problem(Severity.ERROR, Reason.INVALID_SYNTAX, message, place=Place(file, 0))
 
 
@@ -146,9 +143,27 @@ def _flatten(document: Document) -> Iterator[Document]:
         yield document
         return
     items = value.get("items")
-    for index, item in enumerate(items if isinstance(items, list) else ()):
-        lines = {path[2:]: line for path, line in document.origin.lines.items() if path[:2] == ("items", index)}
-        yield Document(item, Origin(document.origin.file, lines))
+    every = items if isinstance(items, list) else []
+    lines: list[dict[tuple[str | int, ...], int]] = [{} for _ in every]
+    for path, line in document.origin.lines.items():
+        if len(path) > 1 and path[0] == "items" and isinstance(path[1], int):
+            lines[path[1]][path[2:]] = line
+    for item, own in zip(every, lines, strict=True):
+        yield Document(item, Origin(document.origin.file, own))
+
+
+class _Loader(yaml.SafeLoader):
+    """Ends too deep a nesting while it is parsed, where it would cost the square of its depth."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:
+            raise _Refused(f"must not be nested deeper than {MAX_DEPTH} levels", parent.start_mark if parent else None)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Builder:

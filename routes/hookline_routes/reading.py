@@ -65,6 +65,7 @@ _CATEGORY = Pattern(re.compile("|".join(CATEGORIES)), " or ".join(CATEGORIES), 3
 _RECEIVER_TYPE = Pattern(re.compile("user|group"), "user or group", 8)
 _HOSTNAME = Pattern(NAME.regex, "a host name (lower-case letters, digits, '-' and '.')", 253)
 _OPERATOR = Pattern(re.compile("In|NotIn|Exists|DoesNotExist"), "In or NotIn or Exists or DoesNotExist", 16)
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _GROUP = "hookline.dev/v1alpha1"
 _GRANTS = ("gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1")
@@ -140,9 +141,10 @@ def _metadata(fields: Fields, kind: str, report: Report) -> Metadata:
     created = inner.raw("creationTimestamp")
     metadata = Metadata(
         namespace=inner.text("namespace", LABEL, "default"),
-        name=inner.text("name", LABEL if own else NAME),
-        uid=_string(inner.raw("uid")),
-        resource_version=_string(inner.raw("resourceVersion")),
+        # One that is wrong still names the object in what is said of it.
+        name=inner.text("name", LABEL if own else NAME) or (name if raw_name else ""),
+        uid=_token(inner.raw("uid")),
+        resource_version=_token(inner.raw("resourceVersion")),
         generation=inner.integer("generation", 0, 1 << 62, 0),
         created=created if isinstance(created, str) and _TIME.fullmatch(created) else "",
         labels=inner.strings("labels", 1000),
@@ -152,6 +154,11 @@ def _metadata(fields: Fields, kind: str, report: Report) -> Metadata:
     inner.ignore("generateName", "selfLink")
     inner.close()
     return metadata
+
+
+def _token(value: object) -> str:
+    # What an API server makes; nothing else gets into tables and names.
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else ""
 
 
 def _string(value: object) -> str:
@@ -224,7 +231,7 @@ def _routes(spec: Fields, namespace: str) -> tuple[RouteSpec, ...]:
     seen: set[str] = set()
     for index, route in enumerate(routes):
         if route.name in seen:
-            spec.wrong(f"routes[{index}].name", f'must be unique in the subscription, got "{route.name}" again')
+            spec.wrong(("routes", index, "name"), f'must be unique in the subscription, got "{route.name}" again')
         seen.add(route.name)
     return routes
 
@@ -430,7 +437,7 @@ def _entries(fields: Fields, name: str) -> dict[str, str]:
         return {}
     for key, each in value.items():
         if not isinstance(each, str):
-            fields.wrong(f"{name}.{key}", f"must be a string, got {type(each).__name__} (put it in quotes)")
+            fields.wrong((name, str(key)), f"must be a string, got {type(each).__name__} (put it in quotes)")
     return {str(key): each for key, each in value.items() if isinstance(each, str)}
 
 
@@ -438,7 +445,7 @@ def _decoded(fields: Fields, key: str, value: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError):
-        fields.wrong(f"data.{key}", "must be base64 (or put the plain text into stringData)")
+        fields.wrong(("data", key), "must be base64 (or put the plain text into stringData)")
         return b""
 
 

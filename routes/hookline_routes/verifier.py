@@ -33,7 +33,7 @@ _MOST_PARALLELISM = 64
 
 def credential_bytes(username: str, password: str) -> bytes:
     """What is hashed, and what a sender presents in Basic Auth: "username:password" in UTF-8."""
-    return f"{username}:{password}".encode()
+    return f"{username}:{password}".encode("utf-8", "replace")
 
 
 def make_verifier(
@@ -74,7 +74,7 @@ def proof_matches(verifier: routing.Verifier, presented: bytes) -> bool:
     match verifier.WhichOneof("proof"):
         case "sha256":
             return hmac.compare_digest(verifier.sha256, hashlib.sha256(verifier.salt + presented).digest())
-        case "argon2id" if _bearable(verifier.argon2id):
+        case "argon2id" if len(verifier.salt) == SALT_BYTES and _bearable(verifier.argon2id):
             proof = verifier.argon2id
             return hmac.compare_digest(proof.hash, _argon2id(proof, verifier.salt, presented, len(proof.hash)))
         case _:
