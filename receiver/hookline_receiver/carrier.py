@@ -19,6 +19,7 @@ from typing import Protocol
 from hookline_receiver.event import RouteRef, SubscriptionRef
 from hookline_receiver.fanout import FannedOut, fan_out
 from hookline_receiver.journal.port import Damage, Entry, JournalReader, Journals, Position
+from hookline_receiver.logs import Throttle
 from hookline_receiver.record import RecordUnreadable, decode
 from hookline_receiver.routebook import RouteBook, SubscriptionPlan
 from hookline_receiver.store.port import Arrival, EventStore
@@ -80,7 +81,7 @@ class Step:
     routes: frozenset[RouteRef] = frozenset()
     """Routes that got a delivery."""
     more: bool = False
-    """Whether there is more to carry right now."""
+    """Whether the journals held more than a batch; what came meanwhile is for the next look."""
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ class Carrier:
         aside: Aside,
         meter: Meter,
         clock: Callable[[], int],
+        throttle: Throttle,
         limits: CarrierLimits | None = None,
     ) -> None:
         self._journals = journals
@@ -117,6 +119,7 @@ class Carrier:
         self._aside = aside
         self._meter = meter
         self._clock = clock
+        self._throttle = throttle
         self._limits = limits or CarrierLimits()
         self._positions: dict[str, Position] | None = None
         self._pass: Iterator[tuple[JournalReader, Entry | Damage]] | None = None
@@ -249,9 +252,10 @@ class Carrier:
     def _tell(self, fanned: FannedOut) -> None:
         for misfit in fanned.misfits:
             self._meter.misfit()
-            log.warning(
-                "a route's expression failed on an event", extra={"route": str(misfit.route), "reason": misfit.reason}
-            )
+            held_back = self._throttle.admit(f"misfit {misfit.route}")
+            if held_back is not None:
+                fields = {"route": str(misfit.route), "reason": misfit.reason, "held_back": held_back}
+                log.warning("a route's expression failed on an event", extra=fields)
         if not fanned.arrival.targets:
             self._meter.unrouted(fanned.arrival.unrouted.partition(":")[0])
 

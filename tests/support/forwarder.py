@@ -20,8 +20,10 @@ from grpc_health.v1 import health, health_pb2_grpc
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline.handler.v1 import handler_pb2_grpc as rpc
 from hookline.routing.v1 import snapshot_pb2 as routing
-from hookline_receiver.event import Envelope, Event, Identity, SubscriptionRef
+from hookline_receiver.event import Envelope, Event, Identity, RouteRef, SubscriptionRef
 from hookline_receiver.forwarder.files import replace_file
+from hookline_receiver.routebook import RouteBook, compile_book
+from hookline_receiver.store.port import Claimed
 
 CHAT = SubscriptionRef("uid-chat", "acme", "chat")
 SECOND = 1_000_000_000
@@ -55,6 +57,33 @@ def an_event(
             time_ms=time_ms,
         ),
         traceparent=traceparent,
+    )
+
+
+def a_claim(
+    event: Event | None = None,
+    *,
+    delivery_id: int = 1,
+    fence: int = 1,
+    route: str = "notify",
+    attempts: int = 0,
+    age: int = 0,
+    replay: bool = False,
+    ordering_key: str | None = None,
+) -> Claimed:
+    """A delivery under a lease."""
+    event = event or an_event()
+    return Claimed(
+        delivery_id=delivery_id,
+        fence=fence,
+        route=RouteRef(event.subscription, route),
+        event=event,
+        event_id="event-id",
+        stored_at=event.received_at_ns,
+        attempts=attempts,
+        age=age,
+        replay=replay,
+        ordering_key=ordering_key,
     )
 
 
@@ -119,6 +148,11 @@ def a_subscription(
 def a_snapshot(*subscriptions: routing.Subscription) -> routing.ForwarderSnapshot:
     """A forwarder's table."""
     return routing.ForwarderSnapshot(format=1, version="v", subscriptions=subscriptions)
+
+
+def a_book(*subscriptions: routing.Subscription) -> RouteBook:
+    """The same, compiled."""
+    return compile_book(a_snapshot(*subscriptions))
 
 
 def an_endpoint_table(addresses: dict[str, Sequence[str]], *, port: int = 9000) -> routing.EndpointTable:

@@ -18,7 +18,7 @@ from hookline_receiver.store.sqlite import StoreRefused
 
 log = logging.getLogger(__name__)
 
-EX_CONFIG, EX_UNAVAILABLE = 78, 69
+EX_CONFIG, EX_UNAVAILABLE, EX_SOFTWARE = 78, 69, 70
 
 
 def main() -> int:
@@ -34,6 +34,10 @@ def main() -> int:
     except (StoreRefused, StoreUnavailable, OSError) as error:
         log.error("forwarder can't start", extra={"reason": str(error)})
         return EX_UNAVAILABLE
+    except Exception:
+        # A part failed in a way that nobody foresaw: whoever supervises starts a new process, which takes up the work.
+        log.critical("forwarder failed", exc_info=True)
+        return EX_SOFTWARE
     return 0
 
 

@@ -1,7 +1,9 @@
 """Time as the forwarder's loops see it, so that a test's clock can rule."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -17,19 +19,26 @@ class Clock(Protocol):
 
 class SystemClock:
     """
-    The machine's.
+    The machine's wall clock, but never backwards.
 
-    Within a process it never goes back: the wall clock is read once and moved on by the monotonic one, corrected
-    forward only, so that a step of the wall clock can't make leases or ages jump back.
+    Steps forward are followed at once; after a step back it goes at half speed until the wall clock has caught up, so
+    that neither leases nor ages jump and nothing due waits for as long as the step was.
     """
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._lock = threading.Lock()
+        self._last = wall()
+        self._read_at = steady()
 
     def now(self) -> int:
         """Nanoseconds since the Unix epoch."""
-        self._last = max(self._last, time.time_ns())
-        return self._last
+        with self._lock:
+            steady = self._steady()
+            self._last = max(self._wall(), self._last + (steady - self._read_at) // 2)
+            self._read_at = steady
+            return self._last
 
     async def wait(self, event: asyncio.Event, until: int) -> None:
         """Return when *event* is set or *until* has come."""

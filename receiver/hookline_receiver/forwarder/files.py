@@ -4,15 +4,25 @@ import os
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Make *content* the file *path*, durably and at once: a reader sees the old file or the new one."""
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """
+    Make *content* the file *path* at once: a reader sees the old file or the new one.
+
+    Without *durable* a power failure may leave either, or an empty one: for what is written again anyway.
+    """
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

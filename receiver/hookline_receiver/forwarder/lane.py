@@ -49,6 +49,22 @@ class Lane:
         return sum(len(one.event.body) for one in self.forming)
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may be claimed."""
+
+    events: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Planned:
+    """What is asked for in the turn that is being planned, at its largest."""
+
+    calls: int = 0
+    bytes: int = 0
+
+
 class Lanes:
     """All routes' deliveries under way."""
 
@@ -75,12 +91,15 @@ class Lanes:
         lane = self._lanes.get(route)
         return lane.served if lane else 0
 
-    def room(self, lane: Lane) -> int:
-        """How many deliveries may be claimed for *lane* now."""
-        if lane.calls >= self._capacity.calls - self.calls or lane.bytes >= self._capacity.bytes - self.bytes:
-            return 0
+    def room(self, lane: Lane, message_bytes: int, planned: "Planned") -> "Room":
+        """What may be claimed for *lane* now, beside what is *planned* for others."""
+        calls = self._capacity.calls - self.calls - planned.calls
+        size = self._capacity.bytes - self.bytes - planned.bytes
+        if lane.calls >= calls or lane.bytes >= size:
+            return Room(0, 0)
         plan = lane.plan
-        return min(plan.batch_max_events - len(lane.forming), plan.max_in_flight - lane.deliveries)
+        events = min(plan.batch_max_events - len(lane.forming), plan.max_in_flight - lane.deliveries)
+        return Room(max(0, events), max(1, min(message_bytes - lane.forming_bytes, size - lane.bytes)))
 
     def claimed(self, lane: Lane, claimed: list[Claimed]) -> None:
         """These join the forming batch."""

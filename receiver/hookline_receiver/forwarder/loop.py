@@ -30,11 +30,12 @@ from hookline_receiver.forwarder.decide import (
     too_large,
     weight,
 )
-from hookline_receiver.forwarder.lane import Capacity, Lane, Lanes
+from hookline_receiver.forwarder.lane import Capacity, Lane, Lanes, Planned, Room
 from hookline_receiver.forwarder.message import DEFAULT_LIMIT, Built, Oversize, build, pack
 from hookline_receiver.forwarder.store_thread import StoreRunner
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.forwarder.turn import Order, Turn, Turned, work_off
+from hookline_receiver.logs import Throttle
 from hookline_receiver.routebook import Handler, Ordering, RouteBook, RoutePlan
 from hookline_receiver.store.port import Claimed, Dead, Delivered, DueRoute, RetryAt, Settlement
 
@@ -97,6 +98,7 @@ class Dispatcher:
         meter: Meter,
         board: Board,
         chance: Callable[[], float],
+        throttle: Throttle,
         limits: LoopLimits | None = None,
     ) -> None:
         self._store = store
@@ -106,6 +108,7 @@ class Dispatcher:
         self._meter = meter
         self._board = board
         self._chance = chance
+        self._throttle = throttle
         self._limits = limits or LoopLimits()
         self._lanes = Lanes(self._limits.capacity)
         self._tries = Tries()
@@ -154,6 +157,7 @@ class Dispatcher:
             self._absorb(turn, turned)
             if self._stopping and not self._calls and not self._settlements:
                 return
+            self._tell_trouble(turned.trouble)
             if turned.trouble:
                 await self._back_off()
             elif not self._busy(turned):
@@ -175,34 +179,42 @@ class Dispatcher:
         book = self._book()
         if book is None:
             return []
-        crowded = len(self._due) >= self._limits.look
+        crowded = len(self._due) >= self._limits.look and self._due[-1].due_at <= now
         orders: list[Order] = []
+        planned = Planned()
         for due in sorted(self._due, key=lambda one: self._lanes.served(one.route)):
             if due.due_at > now:
                 continue
+            full = len(orders) >= self._limits.orders
             plan = book.routes.get(due.route)
-            order = self._order(plan, now) if plan and len(orders) < self._limits.orders else None
+            order = self._order(plan, now, planned) if plan and not full else None
             if order:
                 orders.append(order)
-            if crowded and (order or plan is None or len(orders) < self._limits.orders):
+            if crowded and not full:
                 self._holds[due.route] = max(now + self._limits.step_back, self._holds.get(due.route, 0))
         return orders
 
-    def _order(self, plan: RoutePlan, now: int) -> Order | None:
-        if plan.paused:
+    def _order(self, plan: RoutePlan, now: int, planned: Planned) -> Order | None:
+        room = self._room(plan, now, planned)
+        if not room.events:
             return None
-        permission = self._board.permits(plan.handler, now)
-        lane = self._lanes.of(plan)
-        limit = 0 if now < lane.nothing_until else self._lanes.room(lane)
-        if permission is Permission.NOTHING or limit <= 0:
-            return None
-        probe = permission is Permission.PROBE
+        probe = self._board.permits(plan.handler, now) is Permission.PROBE
         if probe:
             self._board.probe(plan.handler)
-        lane.served = self._turns
+        self._lanes.of(plan).served = self._turns
+        planned.calls += 1
+        planned.bytes += room.bytes
         lease = now + plan.timeout + plan.batch_max_wait + self._limits.lease_margin
-        max_bytes = max(1, self._limits.message_bytes - lane.forming_bytes)
-        return Order(plan.ref, 1 if probe else limit, max_bytes, lease, probe)
+        return Order(plan.ref, 1 if probe else room.events, room.bytes, lease, probe)
+
+    def _room(self, plan: RoutePlan, now: int, planned: Planned) -> Room:
+        """What may be claimed of a route now."""
+        if plan.paused or self._board.permits(plan.handler, now) is Permission.NOTHING:
+            return Room(0, 0)
+        lane = self._lanes.of(plan)
+        if now < lane.nothing_until:
+            return Room(0, 0)
+        return self._lanes.room(lane, self._limits.message_bytes, planned)
 
     # --- absorb -------------------------------------------------------------------------------------------------
 
@@ -402,10 +414,7 @@ class Dispatcher:
     def _has_room(self, route: RouteRef, now: int) -> bool:
         book = self._book()
         plan = book.routes.get(route) if book else None
-        if plan is None or plan.paused or self._board.permits(plan.handler, now) is Permission.NOTHING:
-            return False
-        lane = self._lanes.of(plan)
-        return now >= lane.nothing_until and self._lanes.room(lane) > 0
+        return plan is not None and self._room(plan, now, Planned()).events > 0
 
     def _next_look(self) -> int:
         now = self._clock.now()
@@ -415,6 +424,14 @@ class Dispatcher:
         times += [until for until in self._held.values() if until > now]
         times += self._lanes.waits(now)
         return min(times)
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble and not self._troubled:
+            log.error("the event store is unavailable, nothing is delivered", extra={"reason": trouble})
+            self._meter.store_unavailable()
+        elif self._troubled and not trouble:
+            log.info("the event store is available again")
+        self._troubled = bool(trouble)
 
     async def _back_off(self) -> None:
         wait = asyncio.Event()
@@ -437,8 +454,11 @@ class Dispatcher:
                     self._meter.ended(reason.value, now - one.claimed.event.received_at_ns)
         self._meter.call((now - call.started_at) / 1e9, len(call.batch))
         level = logging.ERROR if dead else logging.WARNING if retried else logging.DEBUG
-        if log.isEnabledFor(level):
-            log.log(level, "a call ended", extra=_story(call, reply, settlements, now))
+        if not log.isEnabledFor(level):
+            return
+        held_back = 0 if level == logging.DEBUG else self._throttle.admit(f"{level} {call.plan.ref}")
+        if held_back is not None:
+            log.log(level, "a call ended", extra=_story(call, reply, settlements, now) | {"held_back": held_back})
 
 
 def _story(call: _Call, reply: Reply, settlements: Sequence[Settlement], now: int) -> dict[str, object]:

@@ -51,7 +51,7 @@ class _Serving:
         self._settings = settings
         self._routes = routes
         self._started = threading.Event()
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
@@ -71,7 +71,7 @@ class _Serving:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - raised again where `start` was called
             self._failure = error
         finally:
             self._loop.close()

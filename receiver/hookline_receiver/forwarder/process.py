@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection
 
 from hookline_receiver.carrier import Carrier
@@ -25,6 +26,8 @@ from hookline_receiver.forwarder.store_thread import StoreThread
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
 from hookline_receiver.forwarder.upkeep import Upkeep
 from hookline_receiver.journal.reader import SegmentJournals
+from hookline_receiver.logs import Throttle
+from hookline_receiver.routebook import RouteBook
 from hookline_receiver.store.port import EventStore, StoreUnavailable
 from hookline_receiver.store.sqlite import SqliteEventStore
 
@@ -54,6 +57,7 @@ class Forwarder:
         self._share = ShareFile(settings.pending)
         self._upkeep = Upkeep(self._routes.book, lambda: self._routes.healthy, self._clock.now)
         self._board = Board(BreakerPolicy(longest_open=int(settings.breaker_longest_open * 1e9)), random.random)
+        self._seen: RouteBook | None = None
         self._carried = False
         self._trouble = ""
         self._stopping = asyncio.Event()
@@ -78,7 +82,7 @@ class Forwarder:
         self._caller = self._make_caller()
         self._dispatcher = self._make_dispatcher(self._caller)
         self._carrier = await self._store.run(self._make_carrier)
-        self._look_at_tables()
+        await self._look_at_tables()
         ops = OpsServer(self._metrics.page, self._not_ready)
         admin = AdminServer(
             EventAdminServicer(self._store, self._route_refs, self._clock.now, self._dispatcher.wake),
@@ -158,12 +162,16 @@ class Forwarder:
     async def _watch_tables(self) -> None:
         while True:
             await asyncio.sleep(self._settings.table_interval)
-            self._look_at_tables()
+            await self._look_at_tables()
             await self._caller.maintain()
 
-    def _look_at_tables(self) -> None:
-        routes, endpoints = self._routes.refresh(), self._endpoints.refresh()
-        book = self._routes.book()
+    async def _look_at_tables(self) -> None:
+        """Swap in new tables, read in a thread: compiling thousands of routes takes a while."""
+        await asyncio.to_thread(self._routes.refresh)
+        endpoints = self._endpoints.refresh()
+        # The carrier may have read the newer table before us.
+        book, before = self._routes.book(), self._seen
+        routes, self._seen = book is not before, book
         if routes and book:
             self._board.keep_only(book.handlers.keys())
         if endpoints and book:
@@ -195,13 +203,23 @@ class Forwarder:
             message_bytes=settings.message_bytes,
             lease_margin=int(settings.lease_margin * 1e9),
         )
+        throttle = Throttle(time.monotonic)
         return Dispatcher(
-            self._store, caller, self._routes.book, self._clock, self._metrics, self._board, random.random, limits
+            self._store,
+            caller,
+            self._routes.book,
+            self._clock,
+            self._metrics,
+            self._board,
+            random.random,
+            throttle,
+            limits,
         )
 
     def _make_carrier(self, store: EventStore) -> Carrier:
         aside = AsideFolder(self._settings.aside)
-        return Carrier(self._journals, store, self._routes, aside, self._metrics, self._clock.now)
+        throttle = Throttle(time.monotonic)
+        return Carrier(self._journals, store, self._routes, aside, self._metrics, self._clock.now, throttle)
 
     def _route_refs(self) -> Collection[RouteRef] | None:
         book = self._routes.book()

@@ -35,5 +35,5 @@ class ShareFile:
         if content == self._written and not anew:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, content)
+        replace_file(self._path, content, durable=False)
         self._written = content

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from hookline.routing.v1 import snapshot_pb2 as pb
-from hookline_receiver.routebook import FORMAT, Handler, RouteBook, TableRefused, compile_book
+from hookline_receiver.routebook import FORMAT, Handler, Matcher, RouteBook, TableRefused, compile_book
+from hookline_routes.match import compile_match
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +82,24 @@ class Routes(TableFile[RouteBook]):
     """`routes/forwarder.binpb`: where events go."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _read_routes)
+        super().__init__(path, self._read)
+        self._matchers: dict[bytes, Matcher] = {}
 
     def book(self) -> RouteBook | None:
         """The routes in force; None: none was ever read."""
         return self.current
 
+    def _read(self, content: bytes) -> RouteBook:
+        """Compile the table; expressions that were compiled for the last one are taken over."""
+        before, self._matchers = self._matchers, {}
 
-def _read_routes(content: bytes) -> RouteBook:
-    return compile_book(pb.ForwarderSnapshot.FromString(content))
+        def matcher(match: pb.Match) -> Matcher:
+            key = match.SerializeToString(deterministic=True)
+            if key not in self._matchers:
+                self._matchers[key] = before.get(key) or compile_match(match)
+            return self._matchers[key]
+
+        return compile_book(pb.ForwarderSnapshot.FromString(content), matcher)
 
 
 class Addresses:

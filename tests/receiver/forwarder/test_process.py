@@ -4,6 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
+
+from hookline_receiver.journal.writer import SegmentJournal
+from hookline_receiver.record import encode
 from support.forwarder import (
     DataFolder,
     ForwarderProcess,
@@ -14,9 +17,6 @@ from support.forwarder import (
     serving,
     until,
 )
-
-from hookline_receiver.journal.writer import SegmentJournal
-from hookline_receiver.record import encode
 
 
 @pytest.fixture
