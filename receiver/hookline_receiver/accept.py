@@ -6,7 +6,6 @@ around it, or it itself, can be replaced with `judge` and the journal untouched.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,8 +21,6 @@ from hookline_receiver.request import Receive, RequestHead, read_body
 from hookline_receiver.routes import Endpoint, Routes
 from hookline_receiver.share import Shares
 from hookline_receiver.verdict import Reason, Refused
-
-log = logging.getLogger(__name__)
 
 
 class RouteSource(Protocol):
@@ -154,8 +151,7 @@ class Acceptance:
             async with asyncio.timeout(self.append_timeout):
                 await self.journal.append(record)
         except JournalUnavailable as exc:
-            log.error("event could not be made durable", extra={"error": str(exc)})
-            return Refused(Reason.JOURNAL_UNAVAILABLE, "the event could not be made durable", RETRY_SOON)
+            return Refused(Reason.JOURNAL_UNAVAILABLE, "the event could not be made durable", RETRY_SOON, str(exc))
         except TimeoutError:
             detail = f"the event was not durable within {self.append_timeout:g} s"
             return Refused(Reason.JOURNAL_SLOW, detail, RETRY_SOON)

@@ -33,7 +33,7 @@ from hookline_receiver.route_file import RouteFile
 from hookline_receiver.settings import Settings, ops_address
 from hookline_receiver.share import PendingFile, Shares
 from hookline_receiver.slow_hash import SlowHashes
-from hookline_receiver.verdict import Reason, Refused
+from hookline_receiver.verdict import OURS, Reason, Refused
 from hookline_receiver.worker_slot import take_slot
 from hookline_receiver.worker_status import StatusBoard, WorkerStatus
 
@@ -100,12 +100,14 @@ class Webhooks:
     def _refuse(self, answered: Answered, refused: Refused, path: bytes, response: falcon.asgi.Response) -> None:
         self._worker.metrics.refused(refused.reason, answered.subscription)
         if (held_back := self._throttle.admit(refused.reason)) is not None:
-            log.info(
+            log.log(
+                logging.ERROR if refused.reason in OURS else logging.INFO,
                 "request refused",
                 extra={
                     "reason": refused.reason.value,
                     "status": refused.status,
                     "detail": refused.detail,
+                    "cause": refused.cause,
                     "path": path[:MAX_LOGGED_PATH].decode("latin-1"),
                     "subscription": str(answered.subscription or ""),
                     "held_back": held_back,
@@ -141,7 +143,7 @@ class Worker:
         self._shares = Shares()
         self._routes = RouteFile(settings.routes, lambda routes: self._used.keep(routes.credentials()))
         self._routes.poll()
-        self._journal = SegmentJournal.open(settings.journals)
+        self._journal = SegmentJournal.open(settings.journals, settings.journal_limits)
         slow_hashes = SlowHashes(settings.slow_hashes_waiting, settings.slow_hashes_waiting_per_path)
         self.metrics = Metrics(cells, settings.metrics_subscriptions)
         self._edge_metrics = EdgeMetrics(self._context.counters, self.metrics)

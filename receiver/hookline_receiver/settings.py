@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from hookline_receiver.edge.settings import EdgeSettings
+from hookline_receiver.journal.log import JournalLimits
 
 PREFIX = "HOOKLINE_RECEIVER_"
+_JOURNAL = JournalLimits()
 
 
 class SettingsError(Exception):
@@ -36,6 +38,10 @@ class Settings:
     ops_bind: str = "127.0.0.1:8081"
     """HOST:PORT of `/livez`, `/readyz` and `/metrics`, apart from the webhooks: it is not for the Internet."""
 
+    journal_segment_bytes: int = _JOURNAL.segment_bytes
+    """Size of a journal's files: what was carried is given back to the disk file by file."""
+    journal_reserve_bytes: int = _JOURNAL.reserve_bytes
+    """Free bytes below which nothing is accepted any more: the event store, which makes room, needs some itself."""
     append_timeout: float = 1.5
     """Seconds that an event may take to become durable, before 503: CometChat waits 2 s for the whole answer."""
     slow_hashes_waiting: int = 48
@@ -58,7 +64,13 @@ class Settings:
             raise SettingsError(
                 f"append_timeout must be shorter than the sender's patience (2 s), got {self.append_timeout:g}"
             )
-        for name in ("slow_hashes_waiting", "slow_hashes_waiting_per_path", "credentials_remembered"):
+        for name in (
+            "journal_segment_bytes",
+            "journal_reserve_bytes",
+            "slow_hashes_waiting",
+            "slow_hashes_waiting_per_path",
+            "credentials_remembered",
+        ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.metrics_subscriptions <= 10_000:
@@ -71,6 +83,11 @@ class Settings:
     def journals(self) -> Path:
         """Where the journals are."""
         return self.journal_dir or self.data_dir / "journal"
+
+    @property
+    def journal_limits(self) -> JournalLimits:
+        """Sizes of this worker's journal; the times are its own."""
+        return JournalLimits(segment_bytes=self.journal_segment_bytes, reserve_bytes=self.journal_reserve_bytes)
 
     @property
     def routes(self) -> Path:

@@ -1,9 +1,9 @@
 """
 How much of the storage each subscription holds, against its share.
 
-The forwarder writes what is pending to `share/pending.binpb` from time to time; what this worker appended since is added
-to it. A worker counts its own appends only, and an append is counted for at least one whole interval of the forwarder's
-writing after it: the share is held within what all workers take in during two intervals.
+The forwarder writes what is pending to `share/pending.binpb` when it changes and after each carrying; what this worker
+appended since is added to it. A worker counts its own appends only, and an append is counted until the second table after
+it, or until `SETTLED_SECONDS` after the first: a share is held within what all workers take in meanwhile.
 """
 
 import asyncio
@@ -18,6 +18,10 @@ from hookline.routing.v1.snapshot_pb2 import PendingTable
 
 FORMAT = 1
 POLL_SECONDS = 0.5
+
+SETTLED_SECONDS = 5.0
+"""After a table: when what was appended before it is in it for sure. Without this, whoever fills his share in one burst
+and is refused from then on might wait for a second table that nothing gives rise to."""
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,10 @@ class Shares:
         """The forwarder has written *table*: what was appended before its last one is in it by now."""
         self._table = table
         self._before, self._since = self._since, {}
+
+    def settle(self) -> None:
+        """The last table is old enough to hold all that was appended before it."""
+        self._before = {}
 
     def above(self, part: float, limits: Mapping[str, int]) -> Mapping[str, int]:
         """Subscriptions that hold more than *part* of their limit, with their bytes."""
@@ -79,6 +87,9 @@ class PendingFile:
 
     async def follow(self) -> None:
         """Poll until cancelled."""
+        unchanged = 0.0
         while True:
-            self.poll()
+            unchanged = 0.0 if self.poll() else unchanged + POLL_SECONDS
+            if unchanged >= SETTLED_SECONDS:
+                self._shares.settle()
             await asyncio.sleep(POLL_SECONDS)

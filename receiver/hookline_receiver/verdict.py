@@ -45,6 +45,9 @@ class Reason(StrEnum):
     """A bug of ours."""
 
 
+OURS = frozenset({Reason.INTERNAL, Reason.JOURNAL_UNAVAILABLE, Reason.JOURNAL_SLOW, Reason.NO_ROUTES})
+"""Reasons that no sender and no tenant can do anything about: somebody must look."""
+
 STATUS: Mapping[Reason, int] = MappingProxyType(
     {
         Reason.UNAUTHORIZED: 401,
@@ -78,6 +81,8 @@ class Refused:
     """For the sender's people: names the thing, the limit and the value. Never holds what a stranger must not learn."""
     retry_after: int = 0
     """Seconds after which another try makes sense; 0: not said."""
+    cause: str = ""
+    """For our own people: goes into the log and never into the answer."""
 
     @property
     def status(self) -> int:

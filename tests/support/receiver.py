@@ -157,7 +157,8 @@ class Receiver:
         assert self._listening(), f"the receiver ended:\n{self.log()}"
         self.port = self._listening()
         if ready:
-            until_sync(self.ready, what=f"ready:\n{self.log()}")
+            until_sync(lambda: self.ready() or self._ended(), what=f"ready: {self.log_file}")
+            assert not self._ended(), f"the receiver ended:\n{self.log()}"
 
     def stop(self, within: float = 30.0) -> int:
         """SIGTERM; the exit status."""
@@ -264,14 +265,14 @@ class Receiver:
         """The metrics of all workers."""
         return list(_lines(self.ops("/metrics").body.decode()))
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of all samples of *name* whose labels include *labels*."""
-        return sum(x.value for x in self.metrics() if x.name == name and labels.items() <= x.labels.items())
+    def metric(self, metric: str, /, **labels: str) -> float:
+        """The sum of all samples of *metric* whose labels include *labels*."""
+        return sum(x.value for x in self.metrics() if x.name == metric and labels.items() <= x.labels.items())
 
-    def events(self) -> Sequence[Event]:
-        """What the journals hold, of living and dead workers, in no order."""
+    def events(self, journals: Path | None = None) -> Sequence[Event]:
+        """What the journals hold, of living and dead workers, each in its order."""
         found: list[Event] = []
-        for reader in discover(self.data / "journal"):
+        for reader in discover(journals or self.data / "journal"):
             for entry in reader.read(None, time.monotonic_ns()):
                 assert not isinstance(entry, Damage), entry
                 found.append(decode(entry.payload))

@@ -35,6 +35,18 @@ def test_an_append_counts_for_a_whole_interval_after_it() -> None:
     assert shares.pending("a") == 0
 
 
+def test_a_burst_does_not_count_for_ever() -> None:
+    """Who is refused for his burst gives rise to no second table; the first is right after a while."""
+    shares = Shares()
+    shares.appended("a", 30)
+    shares.renew({"a": 30})
+    shares.appended("a", 5)
+
+    shares.settle()
+
+    assert shares.pending("a") == 35
+
+
 def test_who_holds_more_than_a_part_is_told() -> None:
     """At 50 % and 80 % somebody should look."""
     shares = Shares()
