@@ -1,5 +1,6 @@
 """Builders for the event store's tests: valid by default, a test names only what it is about."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -133,3 +134,8 @@ class Stores:
 
     def _sqlite(self, **settings: Any) -> EventStore:
         return SqliteEventStore(self.folder / "store.db", **settings)
+
+
+def connection_of(store: SqliteEventStore) -> sqlite3.Connection:
+    """The store's own connection, to look at how it works; nobody else can open the file meanwhile."""
+    return store._file.connection

@@ -107,9 +107,11 @@ class MemoryEventStore:
         duplicates: list[bytes] = []
         routes: set[RouteRef] = set()
         stored = 0
+        seen = {one.event.ingest_id for one in self._events}
         for arrival in arrivals:
-            if any(one.event.ingest_id == arrival.event.ingest_id for one in self._events):
+            if arrival.event.ingest_id in seen:
                 continue
+            seen.add(arrival.event.ingest_id)
             holders = self._holders(arrival.event)
             first = next((one for one in reversed(holders) if self._same(one.event.body, arrival.event.body)), None)
             if first is not None:
