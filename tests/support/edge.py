@@ -148,7 +148,7 @@ class Application:
 
     async def _hang(self, scope: Any, receive: Receive, send: Send) -> None:
         """Stops the event loop."""
-        time.sleep(PATIENCE)
+        time.sleep(PATIENCE)  # noqa: ASYNC251  # standing still is the point
 
     async def _state(self, scope: Any, receive: Receive, send: Send) -> None:
         counters = self._context.counters
@@ -245,6 +245,12 @@ class Edge:
     def log(self) -> str:
         """What it has logged."""
         return (self.folder / "log").read_text()
+
+    @property
+    def tcp(self) -> tuple[str, int]:
+        """Host and port."""
+        assert not isinstance(self.address, str)
+        return self.address
 
     def noted(self, kind: str) -> list[dict[str, Any]]:
         """What the application wrote down."""

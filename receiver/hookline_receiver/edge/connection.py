@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._idle = False
         self._skipped = False
         self._keep_alive = False
+        self._head_only = False
         self._writable: asyncio.Future[None] | None = None
         self._write_deadline = 0.0
         self._peer = ""
@@ -165,6 +166,7 @@ class Connection(asyncio.Protocol):
             self._buffer = self._buffer[2:]
             if not self._buffer:
                 return
+        self._head_only = self._buffer.startswith(b"HEAD ")
         end = self._buffer.find(_HEAD_END, max(0, self._scanned - 3))
         length = len(self._buffer) if end < 0 else end + 4
         if length > self._settings.header_max_bytes:
@@ -338,7 +340,7 @@ class Connection(asyncio.Protocol):
             if exchange.started:
                 self.abort()
                 return
-        self.write(render(refusal))
+        self.write(render(refusal, head_only=self._head_only))
         self._end(unread=True)
 
     def _cut_off(self, exchange: Exchange) -> None:

@@ -9,9 +9,7 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
@@ -147,18 +145,13 @@ class PropagatingLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.propagate = True
 
 
-def heartbeat_folder(settings: EdgeSettings, usable: Callable[[str], bool] | None = None) -> str:
+def heartbeat_folder(settings: EdgeSettings) -> str | None:
     """
-    Where workers keep the (unlinked) file whose time is their heartbeat: memory if possible.
+    Where workers keep the (unlinked) file whose time is their heartbeat: memory if possible, None: the system's default.
 
     On a disk a heartbeat can wait for the disk, and a busy worker be taken for a dead one.
     """
-    candidates = ["/dev/shm", str(settings.run_folder or ""), tempfile.gettempdir()]
-    for candidate in candidates:
-        if candidate and (usable or _writable)(candidate):
+    for candidate in ("/dev/shm", str(settings.run_folder or "")):
+        if candidate and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
-    raise CannotListen("no writable folder for heartbeats: tried " + ", ".join(filter(None, candidates)))
-
-
-def _writable(folder: str) -> bool:
-    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+    return None

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from support.edge import Edge, a_chunked_post, a_post, an_edge
+
+from support.edge import Edge, a_chunked_post, a_post, an_edge, read_answers
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +110,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_doubtful_request_is_refused_and_closed_and_not_seen(
-    edge: Edge, request_bytes: bytes, status: int
-) -> None:
+def test_a_doubtful_request_is_refused_and_closed_and_not_seen(edge: Edge, request_bytes: bytes, status: int) -> None:
     """What follows it on the connection could be somebody else's request, smuggled: it must not be read as one."""
     seen = len(edge.noted("request"))
     smuggled = a_post("/smuggled", b"evil")
@@ -141,7 +140,10 @@ ACCEPTED = {
     "chunks": (a_chunked_post("/echo", HELLO), b"hello"),
     "chunked in another case": (_with(b"Transfer-Encoding: Chunked", body=HELLO), b"hello"),
     "chunk extensions": (a_chunked_post("/echo", b'5;a=b;c="d e"\r\nhello\r\n0;x\r\n\r\n'), b"hello"),
-    "sizes in both cases": (a_chunked_post("/echo", b"A\r\n0123456789\r\na\r\n0123456789\r\n00\r\n\r\n"), b"0123456789" * 2),
+    "sizes in both cases": (
+        a_chunked_post("/echo", b"A\r\n0123456789\r\na\r\n0123456789\r\n00\r\n\r\n"),
+        b"0123456789" * 2,
+    ),
     "trailers": (a_chunked_post("/echo", b"5\r\nhello\r\n0\r\nContent-Length: 9\r\nX: y\r\n\r\n"), b"hello"),
     "an empty line before": (b"\r\n" + a_post("/echo", b"hello"), b"hello"),
     "an upgrade that is not taken": (a_post("/echo", b"hello", b"Connection: Upgrade", b"Upgrade: h2c"), b"hello"),
@@ -178,6 +180,16 @@ def test_a_method_arrives_as_it_was_sent(edge: Edge, method: str) -> None:
     answers = edge.talk(f"{method} /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
 
     assert answers.only.json["method"] == method
+
+
+def test_an_answer_to_head_has_no_body(edge: Edge) -> None:
+    """A refusal's neither: what follows an answer's head is the next answer."""
+    with edge.connect() as connection:
+        connection.sendall(b"HEAD /echo HTTP/1.1\r\nHost: x\r\n\r\nHEAD /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
+        answers = read_answers(connection, method="HEAD").all
+
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b""), (400, b"")]
+    assert all(int(answer.headers["content-length"]) > 0 for answer in answers)
 
 
 def test_no_answer_tells_what_serves_it(edge: Edge) -> None:

@@ -9,9 +9,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+
 from support.edge import PATIENCE, Edge, a_post, an_edge, read_answers, read_one, until
 
 CLIENTS = 16
@@ -32,7 +33,7 @@ class Load:
     ended: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
         until(lambda: self.answered > 200 or self.failures, "the load")
@@ -84,7 +85,7 @@ def test_sigterm_under_load_fails_no_request(tmp_path: Path, drain_seconds: floa
     """A rolling update loses and refuses nothing: each client gets its answers, the last with `Connection: close`."""
     with (
         an_edge(tmp_path / "edge", workers=2, drain_seconds=drain_seconds, idle_grace=0.5) as edge,
-        Load(_tcp(edge), pause=pause) as load,
+        Load(edge.tcp, pause=pause) as load,
     ):
         began = time.monotonic()
         edge.signal(signal.SIGTERM)
@@ -101,9 +102,9 @@ def test_sigterm_under_load_fails_no_request(tmp_path: Path, drain_seconds: floa
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "a connection per request"])
 def test_a_successor_on_the_same_port_takes_over_without_a_failure(tmp_path: Path, keep_alive: bool) -> None:
     """New connections arrive until the very end: none may be reset when the old one's listening ends."""
-    settings = {"reuse_port": True, "workers": 2, "idle_grace": 0.5}
+    settings: dict[str, Any] = {"reuse_port": True, "workers": 2, "idle_grace": 0.5}
     with an_edge(tmp_path / "old", **settings) as old:
-        host, port = _tcp(old)
+        host, port = old.tcp
         with (
             an_edge(tmp_path / "new", bind=f"{host}:{port}", **settings) as new,
             Load((host, port), keep_alive=keep_alive, reconnects=True) as load,
@@ -155,8 +156,8 @@ def test_what_is_under_way_is_finished(tmp_path: Path) -> None:
 
         assert [(answer.status, answer.closes) for answer in answers] == [(200, True)] * 4
         assert edge.wait() == 0
-        kinds = [entry for entry in (edge.folder / "record").read_text().splitlines()]
-        assert '"shutdown"' in kinds[-1], "the application closes what it opened behind the last request"
+        last = (edge.folder / "record").read_text().splitlines()[-1]
+        assert '"shutdown"' in last, "the application closes what it opened behind the last request"
 
 
 def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_a_second_thought_cuts_a_drain_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize("whom", ["master", "everybody"])
 def test_a_signal_to_the_whole_group_is_an_orderly_end_too(tmp_path: Path, whom: str) -> None:
     """Some supervisors (systemd) signal every process of a service."""
-    with an_edge(tmp_path / "edge", workers=2, idle_grace=0.3) as edge, Load(_tcp(edge)) as load:
+    with an_edge(tmp_path / "edge", workers=2, idle_grace=0.3) as edge, Load(edge.tcp) as load:
         if whom == "everybody":
             os.killpg(edge.process.pid, signal.SIGTERM)
         else:
@@ -232,7 +233,7 @@ def test_workers_are_renewed_under_load_without_a_failure(tmp_path: Path, keep_a
     """SIGHUP: new ones begin, old ones finish what they have."""
     with (
         an_edge(tmp_path / "edge", workers=2, idle_grace=0.5) as edge,
-        Load(_tcp(edge), keep_alive=keep_alive, reconnects=True) as load,
+        Load(edge.tcp, keep_alive=keep_alive, reconnects=True) as load,
     ):
         before = set(edge.workers())
         edge.signal(signal.SIGHUP)
@@ -248,7 +249,7 @@ def test_a_worker_that_has_served_its_share_is_replaced_without_a_failure(tmp_pa
     """The next one accepts what waits on the socket that all share."""
     with (
         an_edge(tmp_path / "edge", max_requests=300, idle_grace=0.3) as edge,
-        Load(_tcp(edge), reconnects=True) as load,
+        Load(edge.tcp, reconnects=True) as load,
     ):
         until(lambda: len(edge.noted("startup")) >= 3 or load.failures, "two renewals")
 
@@ -297,7 +298,7 @@ def test_workers_end_when_their_master_is_killed(tmp_path: Path) -> None:
 def test_a_killed_receiver_can_start_again_at_once_on_its_port(tmp_path: Path) -> None:
     """Its orphans need a moment to let go of it."""
     with an_edge(tmp_path / "first", workers=2) as first:
-        host, port = _tcp(first)
+        host, port = first.tcp
         first.signal(signal.SIGKILL)
         with an_edge(tmp_path / "second", bind=f"{host}:{port}") as second:
             assert second.get("/echo").status == 200
@@ -317,14 +318,9 @@ def _until_refused(edge: Edge) -> None:
         with socket.socket() as attempt:
             attempt.settimeout(0.05)
             try:
-                attempt.connect(edge.address)
+                attempt.connect(edge.tcp)
             except (ConnectionRefusedError, TimeoutError):
                 return True
             return False
 
     until(refused, "listening to end")
-
-
-def _tcp(edge: Edge) -> tuple[str, int]:
-    assert not isinstance(edge.address, str)
-    return edge.address
