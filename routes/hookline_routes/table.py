@@ -148,8 +148,6 @@ def _handler(spec: HandlerSpec, ca_pem: bytes, tls: bool) -> routing.Handler:
     if spec.tls and tls:
         message.tls.ca_pem = ca_pem
         message.tls.server_name = spec.tls.server_name
-        # A field that holds nothing but defaults has still to be there: it means TLS.
-        message.tls.SetInParent()
     return message
 
 

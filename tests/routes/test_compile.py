@@ -84,6 +84,16 @@ def test_a_subscription_keeps_its_uid_and_one_of_a_manifest_has_the_same_each_ti
     assert dev_acme().sole.receiver.endpoints[0].subscription.uid == "cafceb26-90a8-5079-a5a4-b247533225d1"
 
 
+def test_endpoints_are_sorted_by_path_and_subscriptions_by_name() -> None:
+    """Receivers look a path up by halving, and equal content has equal bytes."""
+    one, other = a_subscription(name="a", path="/acme/z"), a_subscription(name="z", path="/acme/a")
+
+    tables = compile(some_inputs(other, one, a_gateway(), a_secret())).tables["hookline/default"]
+
+    assert [endpoint.path for endpoint in tables.receiver.endpoints] == ["/acme/a", "/acme/z"]
+    assert [subscription.ref.name for subscription in tables.forwarder.subscriptions] == ["a", "z"]
+
+
 def test_a_name_is_not_told_across_namespaces() -> None:
     """The loser of a conflict learns who won only within its own namespace."""
     gateways = (a_gateway("a", namespace="one"), a_gateway("b", namespace="one"))
