@@ -33,6 +33,10 @@ class Board:
         breaker = self._breakers.get(handler)
         return breaker.permits(now) if breaker else Permission.ALL
 
+    def suspects(self, handler: Handler) -> bool:
+        """Whether a call of *handler* failed since it last answered one."""
+        return handler in self._breakers
+
     def open_until(self, handler: Handler) -> int:
         """When the next probe is due; 0 where nothing is held back."""
         breaker = self._breakers.get(handler)

@@ -2,7 +2,8 @@
 How much of each route is under way, and how much more may be: what keeps one route from taking what others need.
 
 A route may hold as many calls, and as many bytes, as are still free for everybody: alone it gets half of all, and
-every further route that hangs leaves a share for the next one, whatever the routes' own limits are.
+every further route that hangs leaves a share for the next one, whatever the routes' own limits are. Handlers that failed
+lately, and have not answered since, get no more than half of all calls together: the other half is for those that answer.
 """
 
 from dataclasses import dataclass, field
@@ -91,9 +92,10 @@ class Lanes:
         lane = self._lanes.get(route)
         return lane.served if lane else 0
 
-    def room(self, lane: Lane, message_bytes: int, planned: "Planned") -> "Room":
-        """What may be claimed for *lane* now, beside what is *planned* for others."""
-        calls = self._capacity.calls - self.calls - planned.calls
+    def room(self, lane: Lane, message_bytes: int, planned: "Planned", *, suspect: bool) -> "Room":
+        """What may be claimed for *lane* now, beside what is *planned* for others; *suspect*: its handler failed lately."""
+        capacity = self._capacity.calls // 2 if suspect else self._capacity.calls
+        calls = capacity - self.calls - planned.calls
         size = self._capacity.bytes - self.bytes - planned.bytes
         if lane.calls >= calls or lane.bytes >= size:
             return Room(0, 0)

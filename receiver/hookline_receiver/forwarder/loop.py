@@ -214,7 +214,8 @@ class Dispatcher:
         lane = self._lanes.of(plan)
         if now < lane.nothing_until:
             return Room(0, 0)
-        return self._lanes.room(lane, self._limits.message_bytes, planned)
+        suspect = self._board.suspects(plan.handler)
+        return self._lanes.room(lane, self._limits.message_bytes, planned, suspect=suspect)
 
     # --- absorb -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
+from typing import TYPE_CHECKING
 
 from hookline_receiver.carrier import Carrier
 from hookline_receiver.cometchat.sameness import same_event
@@ -27,9 +28,11 @@ from hookline_receiver.forwarder.tables import EndpointFile, Routes
 from hookline_receiver.forwarder.upkeep import Upkeep
 from hookline_receiver.journal.reader import SegmentJournals
 from hookline_receiver.logs import Throttle
-from hookline_receiver.routebook import RouteBook
 from hookline_receiver.store.port import EventStore, StoreUnavailable
 from hookline_receiver.store.sqlite import SqliteEventStore
+
+if TYPE_CHECKING:
+    from hookline_receiver.routebook import RouteBook
 
 log = logging.getLogger(__name__)
 
