@@ -1,6 +1,5 @@
 """What tests of carrier and forwarder build with: events, routes, tables, handlers on a real gRPC server, the process."""
 
-import asyncio
 import itertools
 import os
 import signal
@@ -331,13 +330,3 @@ async def serving(
         yield Serving(f"{address.rpartition(':')[0]}:{port}", server, servicer)
     finally:
         await server.stop(0)
-
-
-async def until(condition: Callable[[], object], what: str = "", timeout: float = 15.0) -> None:
-    """Wait for *condition*, at most *timeout* seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not condition():
-        if loop.time() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what or condition}")
-        await asyncio.sleep(0.005)

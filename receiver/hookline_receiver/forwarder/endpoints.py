@@ -128,6 +128,15 @@ class GrpcCaller:
             return Reply("", CallFailed("UNAVAILABLE", self._why_none(handler), reached=False))
         return await endpoint.call(request, max(0.001, deadline - loop.time()))
 
+    def warm(self, handler: Handler) -> None:
+        """Connect to *handler*'s endpoints now, for a call that is to come."""
+        self._align(self._pool(handler))
+
+    def ready(self, handler: Handler) -> int:
+        """How many endpoints of *handler* are connected and serving."""
+        pool = self._pools.get(handler)
+        return sum(one.ready for one in pool.endpoints.values()) if pool else 0
+
     async def maintain(self) -> None:
         """Follow the endpoint table and the client certificate; close what is idle or gone."""
         if self._channels.refresh():
@@ -158,10 +167,14 @@ class GrpcCaller:
         """How many there are, those that finish their last calls included."""
         return sum(len(pool.endpoints) for pool in self._pools.values()) + len(self._retired)
 
-    async def _ready_endpoint(self, handler: Handler, until: float) -> Endpoint | None:
+    def _pool(self, handler: Handler) -> _Pool:
         pool = self._pools.get(handler)
         if pool is None:
             pool = self._pools[handler] = _Pool(handler)
+        return pool
+
+    async def _ready_endpoint(self, handler: Handler, until: float) -> Endpoint | None:
+        pool = self._pool(handler)
         self._align(pool)
         loop = asyncio.get_running_loop()
         while (endpoint := pool.pick()) is None:

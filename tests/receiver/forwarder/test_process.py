@@ -15,8 +15,8 @@ from support.forwarder import (
     a_subscription,
     an_event,
     serving,
-    until,
 )
+from support.waiting import until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_what_was_journalled_reaches_the_handler_byte_for_byte(data: DataF
             for event in events:
                 await journal.append(encode(event))
 
-            await until(lambda: len(handler.bodies) >= 100, forwarder.log.read_text())
+            await until(lambda: len(handler.bodies) >= 100)
         finally:
             await journal.close()
             assert forwarder.stop() == 0
@@ -63,7 +63,7 @@ async def test_a_forwarder_that_was_killed_goes_on_where_it_was(data: DataFolder
                 await until(lambda seen=round_number: len(set(handler.bodies)) > seen * 100 + 20)  # type: ignore[misc]
                 forwarder.kill()
             forwarder.start()
-            await until(lambda: len(set(handler.bodies)) == 300, forwarder.log.read_text())
+            await until(lambda: len(set(handler.bodies)) == 300)
         finally:
             await journal.close()
             forwarder.signal(signal.SIGTERM)
