@@ -7,6 +7,7 @@ lease, stories, dead letters. `store` is the whole, every step of it a module:
     opening     lock, create, open, check, migrate
     migrations  the tables, as numbered steps
     file        transactions, sync, checkpoints
+    space       how large the WAL may grow, what is kept free
     errors      try again, call a person, or mend our code
     ledger      names to numbers, and the sums kept per route and subscription
     adding      arrivals: known already? then events, bodies, deliveries

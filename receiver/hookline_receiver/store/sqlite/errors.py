@@ -1,10 +1,10 @@
 """What an error of SQLite or of the file system means to the caller: try again, call a person, or mend our code."""
 
-import os
 import sqlite3
 from pathlib import Path
 
 from hookline_receiver.store.port import StoreUnavailable
+from hookline_receiver.store.sqlite.space import free_bytes
 
 
 class StoreRefused(Exception):
@@ -63,7 +63,6 @@ def corrupt(path: Path, what: str) -> StoreCorrupt:
 
 def _free(path: Path) -> int | str:
     try:
-        status = os.statvfs(path.parent)
+        return free_bytes(path.parent)
     except OSError:
         return "unknown"
-    return status.f_bavail * status.f_frsize

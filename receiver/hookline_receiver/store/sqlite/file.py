@@ -6,6 +6,9 @@ Durability (https://sqlite.org/pragma.html#pragma_synchronous, https://sqlite.or
 database, the database after that, and the WAL's new header before the WAL is written over. So everything committed is in
 the flushed database or in the WAL as it is now, and flushing the WAL makes it durable: that is `sync()`. The descriptor for
 it is kept open from the beginning, so that the kernel tells it of every failed write-back, SQLite's own flushes included.
+
+A checkpoint leaves the WAL file as long as it is: what it holds on the disk is there for the next transactions, whoever else
+fills the volume.
 """
 
 import logging
@@ -19,12 +22,12 @@ from hookline_receiver.store.port import StoreUnavailable
 from hookline_receiver.store.sqlite import opening
 from hookline_receiver.store.sqlite.errors import translated, unavailable
 from hookline_receiver.store.sqlite.migrations import Migration
+from hookline_receiver.store.sqlite.space import Space, free_bytes
 
 log = logging.getLogger(__name__)
 
-WAL_BYTES = 32 << 20
-"""The WAL is carried into the database and emptied when it is larger: what a start after a crash has to read, and the space
-it takes. Larger ones save writes of pages that change often."""
+_WAL_HEADER = 32
+_WAL_FRAME = 24 + opening.PAGE_BYTES
 
 
 class DatabaseFile:
@@ -37,9 +40,10 @@ class DatabaseFile:
         self._flush = flush
         self._unsynced = True
         self._doubtful = False
-        self._checkpoint_at = WAL_BYTES
         with ExitStack() as held, self._errors():
             held.callback(os.close, opening.lock(path))
+            self._space = Space.of(path.parent)
+            self._checkpoint_at = self._space.wal_bytes
             opening.create_if_missing(path, migrations)
             opening.rewrite_left_wal(path, flush)
             self.connection = opening.connect(path, cache_bytes)
@@ -98,24 +102,48 @@ class DatabaseFile:
                 self.sync()
         self._held.close()
 
+    def require_room(self) -> None:
+        """Raise StoreUnavailable if so little is free that what is there could soon not be worked off."""
+        free = free_bytes(self.path.parent)
+        if free >= self._space.reserve_bytes:
+            return
+        with self._errors():
+            pages = self.connection.execute("PRAGMA freelist_count").fetchone()[0]
+            if free + pages * opening.PAGE_BYTES >= self._space.reserve_bytes:
+                return
+            self._checkpoint()
+        raise unavailable(self.path, f"{self._space.reserve_bytes} bytes are kept for working off what is there")
+
     def _keep_wal_small(self) -> None:
+        if self._doubtful:
+            self.sync()
+        if self._wal_reaches(self._checkpoint_at):
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
         """
-        Carry the WAL into the database once it is large; never on top of a failed flush.
+        Carry the WAL into the database; never on top of a failed flush.
 
         A checkpoint over a WAL that is not durable could leave the database ahead of it, which is corruption.
         """
-        size = os.fstat(self._wal).st_size
-        if self._doubtful or size >= self._checkpoint_at:
-            self.sync()
-        if size < self._checkpoint_at:
-            return
+        self.sync()
         try:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._checkpoint_at = WAL_BYTES
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._checkpoint_at = self._space.wal_bytes
         except sqlite3.Error as error:
             # Everything stays in the WAL, which is as good a place; the next try is due when it has grown again.
-            self._checkpoint_at = size + WAL_BYTES
-            log.warning("checkpoint failed", extra={"file": str(self.path), "error": str(error), "wal_bytes": size})
+            self._checkpoint_at += self._space.wal_bytes
+            log.warning("checkpoint failed", extra={"file": str(self.path), "error": str(error)})
+
+    def _wal_reaches(self, size: int) -> bool:
+        """
+        Whether the WAL in use is as large as *size*: whether the frame there bears the salt of its header.
+
+        The file's own length does not tell: older frames stay behind the new ones (https://sqlite.org/fileformat2.html#walformat).
+        """
+        frame = _WAL_HEADER + size // _WAL_FRAME * _WAL_FRAME
+        salt = os.pread(self._wal, 8, 16)
+        return len(salt) == 8 and os.pread(self._wal, 8, frame + 8) == salt
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some errors (disk full, I/O).

@@ -13,6 +13,8 @@ from hookline_receiver.store.sqlite.migrations import APPLICATION_ID, Migration
 _OLDEST_SQLITE = (3, 38, 0)
 """The first with STRICT tables and `->>`."""
 
+PAGE_BYTES = 4096
+
 _CHECKED_BYTES = 64 << 20
 """Files up to this size are read through at start (under a second); in larger ones damage shows when it is met."""
 
@@ -55,6 +57,7 @@ def create_if_missing(path: Path, migrations: Sequence[Migration]) -> None:
     connection = sqlite3.connect(new, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(connection, migrations)
@@ -87,6 +90,8 @@ def connect(path: Path, cache_bytes: int) -> sqlite3.Connection:
         "trusted_schema = OFF",
         # Pages that are rewritten anyway are wiped of what was deleted; no further writes for it.
         "secure_delete = FAST",
+        # After a transaction larger than any other the WAL shrinks again.
+        "journal_size_limit = 33554432",
         # Checkpoints are made by `DatabaseFile`, which sees their errors.
         "wal_autocheckpoint = 0",
     ):

@@ -55,7 +55,9 @@ class SqliteEventStore:
         return {journal: Position(segment, offset) for journal, segment, offset in rows}
 
     def add(self, arrivals: Sequence[Arrival], positions: Mapping[str, Position], now: int) -> Added:
-        """Store, find duplicates, fan out, remember positions."""
+        """Store, find duplicates, fan out, remember positions; refused while the disk is all but full."""
+        if arrivals:
+            self._file.require_room()
         with self._changing() as connection:
             added = adding.add(connection, self._directory, self._same, arrivals, now)
             adding.remember(connection, positions)

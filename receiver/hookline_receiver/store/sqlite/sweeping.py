@@ -98,7 +98,8 @@ def give_back_space(connection: sqlite3.Connection) -> None:
     (free,), (pages,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
     surplus = free - max(_SPARE_PAGES, pages // 4)
     if surplus > 0:
-        connection.execute(f"PRAGMA incremental_vacuum({min(surplus, _PAGES_GIVEN_BACK)})").fetchall()
+        # Not `execute`: it takes the pragma's first step only, which is one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(surplus, _PAGES_GIVEN_BACK)})")
 
 
 def _remove(connection: sqlite3.Connection, place: tuple[int, int], rows: Sequence[tuple[int, int]]) -> int:
