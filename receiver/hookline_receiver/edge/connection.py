@@ -16,7 +16,6 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from hookline_receiver.edge.admission import source_of
-from hookline_receiver.edge.body import BodyReader, reader_for
 from hookline_receiver.edge.exchange import Exchange
 from hookline_receiver.edge.head import (
     BARE_LF,
@@ -24,9 +23,9 @@ from hookline_receiver.edge.head import (
     Head,
     head_too_large,
     malformed,
-    parse_head,
     request_line_too_long,
 )
+from hookline_receiver.edge.message import MessageReader
 from hookline_receiver.edge.refusal import Refusal, render
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._scanned = 0
         self._deadline = 0.0
         self._exchange: Exchange | None = None
-        self._reader: BodyReader | None = None
+        self._reader = MessageReader(server.settings)
         self._waiting_bytes = 0
         self._body_deadline = 0.0
         self._progress = 0
@@ -176,9 +175,11 @@ class Connection(asyncio.Protocol):
             self._scanned = len(self._buffer)
             if objection is not None:
                 self._refuse(objection)
+        elif self._line_too_long():
+            self._refuse(request_line_too_long(self._settings))
         else:
-            block, self._buffer, self._scanned = self._buffer[: end + 2], self._buffer[end + 4 :], 0
-            head = parse_head(block, self._settings)
+            block, self._buffer, self._scanned = self._buffer[: end + 4], self._buffer[end + 4 :], 0
+            head = self._reader.head(block)
             if isinstance(head, Refusal):
                 self._refuse(head)
             else:
@@ -190,12 +191,13 @@ class Connection(asyncio.Protocol):
             return malformed("this is not HTTP/1.1")
         if BARE_LF.search(self._buffer, max(0, self._scanned - 1)):
             return malformed("a line of the head does not end in CR LF")
-        if (
-            len(self._buffer) > self._settings.request_line_max_bytes + 2
-            and self._buffer.find(_LINE_END, 0, self._settings.request_line_max_bytes + 2) < 0
-        ):
+        if self._line_too_long():
             return request_line_too_long(self._settings)
         return None
+
+    def _line_too_long(self) -> bool:
+        limit = self._settings.request_line_max_bytes
+        return len(self._buffer) > limit + 2 and self._buffer.find(_LINE_END, 0, limit + 2) < 0
 
     def _begin(self, head: Head) -> None:
         """The head is whole: hand the request on."""
@@ -209,7 +211,6 @@ class Connection(asyncio.Protocol):
             self._counted_request = source
         exchange = Exchange(self, head, self._scope(head, client))
         self._exchange = exchange
-        self._reader = reader_for(head, self._settings)
         self._phase = Phase.BODY
         self._waiting_bytes = self._progress = 0
         now = self._loop.time()
@@ -239,7 +240,6 @@ class Connection(asyncio.Protocol):
         }
 
     def _read_body(self, data: bytes) -> None:
-        assert self._reader is not None
         assert self._exchange is not None
         piece = self._reader.feed(data)
         if isinstance(piece, Refusal):
@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
     def answered(self, *, close: bool) -> None:
         """The whole answer has been written: wait for the next request, or end."""
         whole = self._phase is Phase.ANSWER
-        self._exchange = self._reader = None
+        self._exchange = None
         self._give_back_request()
         self._server.answered()
         self.last_active = self._loop.time()

@@ -1,10 +1,10 @@
 """
-Reads the head of a request. Pure: bytes in, a Head or a Refusal out.
+What a request's head must be, beyond being HTTP: our rules on what llhttp has read. Pure.
 
-SECURITY: strict on purpose. A head that two readers could understand differently is refused, never repaired: both
-Content-Length and Transfer-Encoding, two lengths, codings other than exactly "chunked", folded lines, space before a
-colon, a bare CR or LF, NUL, targets that are not a path. Everything accepted here is understood alike by llhttp and h11
-(tests/receiver/edge/test_head.py holds that).
+SECURITY: strict on purpose. llhttp refuses what breaks HTTP (two lengths, a length beside a coding, folded lines, space
+before a colon, bare CR or LF, NUL); the rules here refuse what it lets pass though two readers could understand it
+differently: codings other than exactly "chunked", targets that are not a path, two hosts or none, lines with more than
+one space. Nothing is repaired. tests/receiver/edge/test_head.py holds what is accepted against h11's reading.
 """
 
 import re
@@ -17,11 +17,9 @@ from hookline_receiver.edge.refusal import Refusal
 from hookline_receiver.edge.settings import EdgeSettings
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]"
 _PATH = rb"/(?:[!-\"$&->@-~]|%(?!00)[0-9A-Fa-f]{2})*+"
-_REQUEST_LINE = re.compile(rb"(%b++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])" % _TOKEN)
+_REQUEST_LINE = re.compile(rb"%b++ ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])" % _TOKEN)
 _TARGET = re.compile(rb"(%b)(?:\?([!-\"$-~]*+))?" % _PATH)
-_FIELDS = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (_TOKEN, _VALUE))
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*+")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SAYS_MORE = frozenset([b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"])
@@ -34,7 +32,7 @@ BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Head(NamedTuple):
-    """A request's first line and fields, and what they mean for the bytes after them."""
+    """A request's head, and what it means for the bytes after it."""
 
     # PERF: a NamedTuple; a frozen dataclass of this size takes four times as long to make.
 
@@ -56,40 +54,23 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
-class _Line(NamedTuple):
-    """A request line."""
+class RequestLine(NamedTuple):
+    """What the first line says, but for the method."""
 
-    method: str
     path: str
     raw_path: bytes
     query: bytes
     version: str
 
 
-def parse_head(block: bytes, settings: EdgeSettings) -> Head | Refusal:
-    """Understand *block*, a head up to and with the line end before its empty line, or say why not."""
-    first, _, rest = block.partition(b"\r\n")
-    if len(first) > settings.request_line_max_bytes:
-        return request_line_too_long(settings)
-    line = _parse_line(first)
-    if isinstance(line, Refusal):
-        return line
-    if _FIELDS.fullmatch(rest) is None:
-        return malformed("a header line is not NAME: VALUE")
-    cut = [field.partition(b":") for field in rest.split(b"\r\n")]
-    cut.pop()
-    if len(cut) > settings.header_max_count:
-        return Refusal(431, "too_many_headers", f"at most {settings.header_max_count} header fields are read")
-    return _framed(line, [(name.lower(), value.strip(b" \t")) for name, _, value in cut], settings)
-
-
 # PERF: a sender keeps to its path, so the same line comes again and again.
 @lru_cache(maxsize=512)
-def _parse_line(line: bytes) -> _Line | Refusal:
+def judge_request_line(line: bytes) -> RequestLine | Refusal:
+    """What *line* asks for, or why it may not."""
     matched = _REQUEST_LINE.fullmatch(line)
     if matched is None:
         return malformed("the request line is not METHOD PATH HTTP/1.1")
-    method, target, version = matched.groups()
+    target, version = matched.groups()
     if version not in (b"1.1", b"1.0"):
         return Refusal(505, "http_version", "HTTP/1.1 and HTTP/1.0 are spoken here")
     place = _TARGET.fullmatch(target)
@@ -97,10 +78,15 @@ def _parse_line(line: bytes) -> _Line | Refusal:
         return malformed("the request target is not a path that begins with /")
     raw_path, query = place.groups()
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-    return _Line(method.decode("ascii"), path, raw_path, query or b"", version.decode("ascii"))
+    return RequestLine(path, raw_path, query or b"", version.decode("ascii"))
 
 
-def _framed(line: _Line, fields: list[tuple[bytes, bytes]], settings: EdgeSettings) -> Head | Refusal:
+def judge_fields(
+    method: str, line: RequestLine, fields: list[tuple[bytes, bytes]], settings: EdgeSettings
+) -> Head | Refusal:
+    """The whole head, if *fields* agree with each other and are within the limits, or why they are not."""
+    if len(fields) > settings.header_max_count:
+        return Refusal(431, "too_many_headers", f"at most {settings.header_max_count} header fields are read")
     said: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         if name in _SAYS_MORE:
@@ -117,7 +103,7 @@ def _framed(line: _Line, fields: list[tuple[bytes, bytes]], settings: EdgeSettin
         return objection
     length = int(lengths[0]) if lengths else None
     keep_alive = line.version == "1.1" and not _says_close(said.get(b"connection", ()))
-    return Head(*line, fields, length, bool(codings), keep_alive, bool(expectations))
+    return Head(method, *line, fields, length, bool(codings), keep_alive, bool(expectations))
 
 
 def _says_close(connection: Sequence[bytes]) -> bool:
