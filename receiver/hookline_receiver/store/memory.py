@@ -393,7 +393,7 @@ class MemoryEventStore:
                 state=delivery.state,
                 reason=delivery.reason,
                 detail=delivery.detail,
-                due_at=delivery.due_at,
+                due_at=delivery.due_at if delivery.state in _OUT else 0,
                 attempts=list(delivery.attempts),
             )
             for delivery in one.deliveries

@@ -202,7 +202,7 @@ class DeliveryStory:
     reason: str
     """Why it is dead, a DeadReason; "" otherwise."""
     due_at: int
-    """Pending: when it can be claimed. In flight: when its lease runs out."""
+    """Pending: when it can be claimed. In flight: when its lease runs out. 0 in every other state."""
     attempts: Sequence[Attempt]
     """Oldest first; the last 50 are kept, over redrives too."""
     detail: str = ""

@@ -180,7 +180,7 @@ class TestFullDisk:
 
         stored = self.fill(store)
 
-        with pytest.raises(StoreUnavailable, match="bytes are kept for working off what is there, .* bytes free"):
+        with pytest.raises(StoreUnavailable, match=r"bytes are kept for working off what is there, .* bytes free"):
             store.add([an_arrival()], {}, NOON)
         assert stored > 20
         assert store.positions() == {"j": Position(1, stored)}

@@ -232,7 +232,7 @@ def _delivery(connection: sqlite3.Connection, directory: Directory, row: tuple[A
         state=_STATES[state],
         reason=reason,
         detail=detail,
-        due_at=due_at,
+        due_at=due_at if state <= 1 else 0,
         attempts=[_attempt(*call) for call in reversed(attempts)],
     )
 
