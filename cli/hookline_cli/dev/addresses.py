@@ -20,6 +20,9 @@ class ServiceAddress:
     """"": in any namespace."""
     address: str
 
+    def __str__(self) -> str:
+        return f"{self.name}{'.' if self.namespace else ''}{self.namespace} ({self.address})"
+
 
 class ServiceAddressType(click.ParamType[ServiceAddress]):
     """NAME[.NAMESPACE]=HOST:PORT."""
