@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from hookline_receiver.forwarder.files import replace_file
+from hookline_receiver.forwarder.files import make_folder, replace_file
 from hookline_receiver.journal.port import Position
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ class AsideFolder:
         path = self._folder / f"{journal}-{position.segment:08}-{position.offset}.record"
         fields = {"journal": journal, "file": str(path), "size": len(payload), "reason": reason}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if not self._folder.is_dir():
+                make_folder(self._folder)
             kept = sum(entry.stat().st_size for entry in os.scandir(self._folder))
             if kept + len(payload) > self._limit:
                 log.error("an unreadable record was dropped, the folder for them is full", extra=fields)

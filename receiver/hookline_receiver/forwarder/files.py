@@ -21,6 +21,18 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         _sync_folder(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """
+    Make *path* and the folders above it, so that their names outlast a loss of power.
+
+    Else all that is flushed into files in there is lost with the folder's own name.
+    """
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(path: Path) -> None:
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -17,6 +17,7 @@ from hookline_receiver.forwarder.breaker import BreakerPolicy
 from hookline_receiver.forwarder.channel import CertificateFiles, ChannelMaker
 from hookline_receiver.forwarder.clock import SystemClock
 from hookline_receiver.forwarder.endpoints import EndpointLimits, GrpcCaller
+from hookline_receiver.forwarder.files import make_folder
 from hookline_receiver.forwarder.lane import Capacity
 from hookline_receiver.forwarder.loop import Dispatcher, LoopLimits
 from hookline_receiver.forwarder.metrics import Metrics
@@ -42,7 +43,7 @@ _TROUBLE_FIRST, _TROUBLE_LONGEST = 0.1, 5.0
 
 def open_sqlite(settings: Settings) -> EventStore:
     """Open the store, whose only owner this process is from now on."""
-    settings.store.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.store.parent)
     return SqliteEventStore(settings.store, same=same_event)
 
 
@@ -112,6 +113,7 @@ class Forwarder:
                 group.create_task(self._watch_tables()),
             ]
             await self._stopping.wait()
+            log.info("forwarder stops", extra={"calls": self._dispatcher.calls})
             for task in others[:1]:
                 task.cancel()
             self._dispatcher.stop()
