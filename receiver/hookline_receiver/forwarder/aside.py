@@ -22,8 +22,7 @@ class AsideFolder:
         path = self._folder / f"{journal}-{position.segment:08}-{position.offset}.record"
         fields = {"journal": journal, "file": str(path), "size": len(payload), "reason": reason}
         try:
-            if not self._folder.is_dir():
-                make_folder(self._folder)
+            make_folder(self._folder)
             kept = sum(entry.stat().st_size for entry in os.scandir(self._folder))
             if kept + len(payload) > self._limit:
                 log.error("an unreadable record was dropped, the folder for them is full", extra=fields)

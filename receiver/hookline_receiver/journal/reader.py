@@ -262,12 +262,18 @@ class SegmentJournalReader:
 class SegmentJournals:
     """The journals in a folder."""
 
-    def __init__(self, root: Path, disk: Disk | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        """Journals are in *root*, which need not exist yet; *clock* is the one that their writers stamp by."""
+    def __init__(
+        self,
+        root: Path,
+        disk: Disk | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        boot: bytes | None = None,
+    ) -> None:
+        """Journals are in *root*, which need not exist yet; *clock* is the one that writers of this *boot* stamp by."""
         self._root = root
         self._disk = disk or OsDisk()
         self._clock = clock
-        self._boot = boot_id()
+        self._boot = boot_id() if boot is None else boot
         self._readers: dict[str, SegmentJournalReader] = {}
         self._passed_over: set[str] = set()
 
