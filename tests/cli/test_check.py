@@ -60,6 +60,17 @@ def test_warnings_alone_are_not_a_failure(tmp_path):
     assert done.stderr.startswith("warning: ")
 
 
+def test_a_subscription_without_a_secret_is_fine(tmp_path):
+    """The operator makes one."""
+    file = tmp_path / "acme.yaml"
+    file.write_text(as_yaml(a_subscription(secrets=())))
+
+    done = check("-f", file)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "WebhookSubscription\tacme/chat\tyes\tyes" in done.stdout
+
+
 def test_json_has_objects_and_problems(tmp_path):
     """For scripts."""
     file = tmp_path / "acme.yaml"
