@@ -83,9 +83,7 @@ class MessageReader:
         self._fields, self._head_read, self.complete, self.rest = [], False, False, b""
         self._received = self._framing_bytes = 0
         self._tail = b""
-        # SECURITY: of a request that offers to change the protocol llhttp skips the body. The offer is not taken, as
-        # every server may, and must not reach llhttp.
-        refusal = self._parse(_UPGRADE.sub(b"", block) if b"pgrade" in block.lower() else block)
+        refusal = self._parse_head(block)
         if refusal is not None:
             return refusal
         self._head_read = True
@@ -96,6 +94,21 @@ class MessageReader:
             if self.complete != (not head.chunked and not head.content_length):
                 return malformed("the head announces a body in a way that is not understood")
         return head
+
+    def _parse_head(self, block: bytes) -> Refusal | None:
+        try:
+            return self._parse(block)
+        except httptools.HttpParserUpgrade:
+            # SECURITY: of a request that offers to change the protocol llhttp skips the body. The offer is not taken,
+            # as every server may: a new parser reads the head without it.
+            fields, self._fields, self.complete = self._fields, [], False
+            self._parser = httptools.HttpRequestParser(self)
+            try:
+                refusal = self._parse(_UPGRADE.sub(b"", block))
+            except httptools.HttpParserUpgrade:
+                return malformed("only HTTP/1.1 is spoken here")
+            self._fields = fields
+            return refusal
 
     def feed(self, data: bytes) -> bytes | Refusal:
         """The part of the body that *data* brought, or why the body can't be read on."""
@@ -146,6 +159,6 @@ class MessageReader:
             self._parser.feed_data(data)
         except httptools.HttpParserInvalidMethodError:
             return Refusal(501, "unknown_method", "the request's method is not known here")
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserError:
             return malformed("the request is not well-formed HTTP/1.1")
         return None
