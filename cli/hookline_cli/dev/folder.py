@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hookline_cli.failure import UNAVAILABLE, Failure
+from hookline_receiver.forwarder.files import make_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,19 @@ class DataFolder:
         return self.root / "logs"
 
     def prepare(self) -> None:
-        """Make what is missing; only the owner may look inside, since bodies of events are in there."""
+        """
+        Make what is missing, so that its names outlast a loss of power.
+
+        Only the owner may look inside, since bodies of events are in there.
+        """
+        before = os.umask(0o077)
         try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (self.routes, self.journal, self.run, self.keys, self.logs):
-                folder.mkdir(exist_ok=True, mode=0o700)
+                make_folder(folder)
         except OSError as error:
             raise Failure(f"{error.filename}: {error.strerror}", UNAVAILABLE) from error
+        finally:
+            os.umask(before)
 
     def lock(self) -> int:
         """Hold the folder for this process as long as the returned descriptor is open; Failure if another one does."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.forwarder.files import make_folder
 from hookline_routes.inputs import GeneratedCredential, NeededVerifier, VerifierKey
 from hookline_routes.resource import ObjectKey
 from hookline_routes.verifier import SALT_BYTES, TAG_KEY_BYTES, make_verifier
@@ -33,7 +34,8 @@ class Keyring:
         self._verifiers = folder / "verifiers"
         self._generated = folder / "generated"
         for inside in (self._verifiers, self._generated):
-            inside.mkdir(exist_ok=True, mode=0o700)
+            make_folder(inside)
+            inside.chmod(0o700)
         self.tag_key = self._tag_key()
 
     def verifiers(self, needed: Iterable[NeededVerifier]) -> Mapping[VerifierKey, routing.Verifier]:
@@ -92,7 +94,7 @@ class Keyring:
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Make *content* the file, at once, readable by its owner alone."""
+    """Make *content* the file, durably and at once, readable by its owner alone."""
     fresh = file.with_name(f".{file.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as opened:
@@ -100,6 +102,11 @@ def write_private(file: Path, content: bytes) -> None:
         opened.flush()
         os.fsync(descriptor)
     fresh.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _chance(length: int) -> str:
