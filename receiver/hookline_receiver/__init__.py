@@ -10,7 +10,7 @@ accept          the way, top to bottom
 ├ judge         pure: may this be an event? (`verdict`: the reasons; `rate`, `share`: limits)
 ├ cometchat     pure: envelope and identity
 ├ record        event ↔ bytes of the journal
-└ journal       append: durable on return
+└ journal       append: durable on return (`patience`: no longer than the sender waits)
 problem         a refusal as an HTTP answer
 settings, logs  what can be set; what is told
 ops             readiness and metrics, of all workers (`worker_slot`, `worker_status`, `cells`, `metrics`, `exposition`,

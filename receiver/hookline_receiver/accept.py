@@ -5,16 +5,16 @@ This is the hot path. It knows ASGI's `receive` and nothing else of HTTP servers
 around it, or it itself, can be replaced with `judge` and the journal untouched.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hookline_receiver.authenticate import Closed, Gate, Opened, Way
 from hookline_receiver.event import Event, SubscriptionRef
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.port import Journal, JournalUnavailable
 from hookline_receiver.judge import RETRY_SOON, UNAUTHORIZED, admit, judge, measure, without_credentials
+from hookline_receiver.patience import Patience
 from hookline_receiver.rate import RateLimit
 from hookline_receiver.record import encode
 from hookline_receiver.request import Receive, RequestHead, read_body
@@ -65,8 +65,7 @@ class Clock:
     """Seconds, for durations."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What became of a request, and whose it was."""
 
     verdict: Event | Refused
@@ -87,8 +86,8 @@ class Acceptance:
     clock: Clock
     observer: Observer
     used: CredentialUse
-    append_timeout: float
-    """Seconds that an event may take to become durable."""
+    patience: Patience
+    """How long an event may take to become durable."""
 
     async def accept(self, head: RequestHead, receive: Receive) -> Answered:
         """
@@ -148,12 +147,11 @@ class Acceptance:
         began = self.clock.monotonic()
         record = encode(event)
         try:
-            async with asyncio.timeout(self.append_timeout):
-                await self.journal.append(record)
+            await self.patience.wait(self.journal.append(record))
         except JournalUnavailable as exc:
             return Refused(Reason.JOURNAL_UNAVAILABLE, "the event could not be made durable", RETRY_SOON, str(exc))
         except TimeoutError:
-            detail = f"the event was not durable within {self.append_timeout:g} s"
+            detail = f"the event was not durable within {self.patience.seconds:g} s"
             return Refused(Reason.JOURNAL_SLOW, detail, RETRY_SOON)
         self.observer.appended(self.clock.monotonic() - began)
         self.shares.appended(event.subscription.uid, len(event.body))

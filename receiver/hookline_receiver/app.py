@@ -27,6 +27,7 @@ from hookline_receiver.last_used import LastUsed
 from hookline_receiver.logs import Throttle
 from hookline_receiver.metrics import Metrics
 from hookline_receiver.ops import OpsServer
+from hookline_receiver.patience import Patience
 from hookline_receiver.problem import problem
 from hookline_receiver.request import head_of
 from hookline_receiver.route_file import RouteFile
@@ -157,7 +158,7 @@ class Worker:
             clock=Clock(time.time_ns, time.perf_counter),
             observer=self.metrics,
             used=self._used,
-            append_timeout=settings.append_timeout,
+            patience=Patience(settings.append_timeout, time.monotonic),
         )
         self._close = [slow_hashes.close, cells.close, buckets.close, self._board.close, slot.release]
         self.publish()

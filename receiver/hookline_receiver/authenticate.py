@@ -12,11 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from hookline_receiver.basic_auth import credential
 from hookline_receiver.credentials import Verifier, decoy, slots
 from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
 from hookline_routes.verifier import proof_matches, tag_matches
+
+T = TypeVar("T")
 
 
 class Way(Enum):
@@ -55,7 +58,7 @@ class Gate:
         self._slow_hashes = slow_hashes
         self._remembered = remembered
         self._secret = secret(32)
-        self._proven: OrderedDict[bytes, None] = OrderedDict()
+        self._proven: OrderedDict[bytes, Opened] = OrderedDict()
         self._disproven: OrderedDict[bytes, None] = OrderedDict()
 
     def known(self, verifiers: Sequence[Verifier], header: bytes | None) -> Opened | None:
@@ -64,9 +67,10 @@ class Gate:
             return None
         digest = self._digest(header)
         for verifier in verifiers:
-            if (key := verifier.fingerprint + digest) in self._proven:
+            key = verifier.fingerprint + digest
+            if (opened := self._proven.get(key)) is not None:
                 self._proven.move_to_end(key)
-                return Opened(verifier.credential, Way.CACHED)
+                return opened
         return None
 
     async def verify(
@@ -97,10 +101,12 @@ class Gate:
 
     def _digest(self, header: bytes) -> bytes:
         """SECURITY: keyed, so that neither the table's order nor a dump of it says anything of the header."""
-        return hashlib.blake2b(header, key=self._secret, digest_size=16).digest()
+        return hashlib.sha256(self._secret + header).digest()
 
     def _prove(self, verifier: Verifier, digest: bytes, way: Way) -> Opened:
-        _remember(self._proven, verifier.fingerprint + digest, self._remembered)
+        _remember(
+            self._proven, verifier.fingerprint + digest, Opened(verifier.credential, Way.CACHED), self._remembered
+        )
         return Opened(verifier.credential, way)
 
     async def _proves_slowly(self, suspect: Verifier, shown: bytes, path: bytes, digest: bytes) -> bool:
@@ -111,11 +117,11 @@ class Gate:
         slow = suspect if suspect.slow else decoy(path, self._secret, 0)
         right = await self._slow_hashes.run(key, path, lambda: proof_matches(slow.message, shown))
         if not right:
-            _remember(self._disproven, key, self._remembered)
+            _remember(self._disproven, key, None, self._remembered)
         return right
 
 
-def _remember(table: OrderedDict[bytes, None], key: bytes, room: int) -> None:
-    table[key] = None
+def _remember(table: OrderedDict[bytes, T], key: bytes, value: T, room: int) -> None:
+    table[key] = value
     if len(table) > room:
         table.popitem(last=False)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 _COUNTER_BITS = 74
 _FRESH_BITS = 73  # the top bit starts empty, so that a millisecond's ids can't run over
-_STEP_BITS = 32
+_STEP_BYTES = 4
+_FRESH_BYTES = 10
+_DRAWN_BYTES = 4096  # at once: a system call for each id would take longer than the id
 
 
 class IngestIds:
@@ -19,6 +21,8 @@ class IngestIds:
 
     def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random
+        self._drawn = b""
+        self._at = 0
         self._last_ms = 0
         self._counter = 0
 
@@ -27,12 +31,19 @@ class IngestIds:
         now_ms = now_ns // 1_000_000
         if now_ms > self._last_ms:
             self._last_ms = now_ms
-            self._counter = int.from_bytes(self._random(10)) & ((1 << _FRESH_BITS) - 1)
+            self._counter = self._chance(_FRESH_BYTES) & ((1 << _FRESH_BITS) - 1)
         else:
-            self._counter += 1 + int.from_bytes(self._random(_STEP_BITS // 8))
+            self._counter += 1 + self._chance(_STEP_BYTES)
             if self._counter >> _COUNTER_BITS:
                 self._last_ms += 1
                 self._counter &= (1 << _FRESH_BITS) - 1
         high = self._counter >> 62
         low = self._counter & ((1 << 62) - 1)
         return (self._last_ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low).to_bytes(16)
+
+    def _chance(self, count: int) -> int:
+        at = self._at
+        if at + count > len(self._drawn):
+            self._drawn, at = self._random(_DRAWN_BYTES), 0
+        self._at = at + count
+        return int.from_bytes(self._drawn[at : at + count])

@@ -1,5 +1,6 @@
 """Builders for the receiver's own values, valid by default, and ports played in memory."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from hookline_receiver.authenticate import Gate, Way
 from hookline_receiver.event import Event
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.memory import MemoryJournal
+from hookline_receiver.patience import Patience
 from hookline_receiver.rate import RateLimit
 from hookline_receiver.record import decode
 from hookline_receiver.request import Receive, RequestHead
@@ -111,7 +113,7 @@ class Rig:
             clock=Clock(lambda: NOON_NS, lambda: 0.0),
             observer=self.notes,
             used=self.notes,
-            append_timeout=self.append_timeout,
+            patience=Patience(self.append_timeout, time.monotonic),
         )
 
     @property

@@ -274,4 +274,4 @@ def test_a_header_is_nowhere_in_memory_that_is_kept() -> None:
     one, other = a_gate(), a_gate()
 
     assert one._digest(header()) != other._digest(header())
-    assert len(one._digest(header())) == 16
+    assert header() not in one._digest(header())
