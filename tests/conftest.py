@@ -46,6 +46,7 @@ LAYERS = (
     ("cli", "command"),
     ("charts", "chart"),
     ("tools", "project"),
+    ("examples", "examples"),
     ("e2e", "end to end"),
 )
 
