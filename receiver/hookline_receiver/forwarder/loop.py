@@ -9,12 +9,13 @@ hangs occupies its own tasks and nothing else.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from hookline.handler.v1 import handler_pb2 as pb
-from hookline_receiver.event import RouteRef
+from hookline_receiver.event import Event, RouteRef
 from hookline_receiver.forwarder.board import Board
 from hookline_receiver.forwarder.breaker import Failure, Permission
 from hookline_receiver.forwarder.call import Caller, Reply, read_answers
@@ -31,7 +32,7 @@ from hookline_receiver.forwarder.decide import (
     weight,
 )
 from hookline_receiver.forwarder.lane import Capacity, Lane, Lanes, Planned, Room
-from hookline_receiver.forwarder.message import DEFAULT_LIMIT, Built, Oversize, build, pack
+from hookline_receiver.forwarder.message import DEFAULT_LIMIT, LARGE, Built, Typed, Typer, build, pack
 from hookline_receiver.forwarder.store_thread import StoreRunner
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.forwarder.turn import Order, Turn, Turned, work_off
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 _MILLISECOND = 1_000_000
 _SECOND = 1_000 * _MILLISECOND
+
+
+_GIVEN_UP = Reply("", CallFailed("CANCELLED", "the forwarder stopped before the handler answered", reached=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class Dispatcher:
         self._limits = limits or LoopLimits()
         self._lanes = Lanes(self._limits.capacity)
         self._tries = Tries()
+        self._typer = Typer()
         self._due: Sequence[DueRoute] = ()
         self._settlements: list[Settlement] = []
         self._holds: dict[RouteRef, int] = {}
@@ -121,6 +126,7 @@ class Dispatcher:
         self._turns = 0
         self._wake = asyncio.Event()
         self._stopping = False
+        self._abandoned = False
         self._troubled = False
 
     def wake(self) -> None:
@@ -145,6 +151,7 @@ class Dispatcher:
 
     def abandon_calls(self) -> None:
         """Give up on calls under way; their deliveries are due again at once."""
+        self._abandoned = True
         for call in self._calls:
             call.cancel()
 
@@ -282,52 +289,78 @@ class Dispatcher:
         )
 
     def _flush(self, lane: Lane, *, probe: bool) -> None:
-        """Send the forming batch: one call, or more where it does not fit or must be kept apart."""
+        """Send the forming batch, apart what must be tried apart."""
         forming, lane.forming = lane.forming, []
-        now = self._clock.now()
         for group in self._tries.arrange(forming):
-            built = [build(one, self._limits.message_bytes) for one in group]
-            for one in built:
-                if isinstance(one, Oversize):
-                    self._end(too_large(one.claimed, one.size, self._limits.message_bytes), one.claimed, now)
-                    self._lanes.let_go(lane, [one.claimed])
-            fitting = [one for one in built if isinstance(one, Built)]
-            for batch in pack(fitting, self._limits.message_bytes):
-                self._start(_Call(lane, lane.plan, batch, probe, now))
-                probe = False
-        if probe:
-            self._board.probe_unsent(lane.plan.handler, now)
+            self._lanes.call_begins(lane)
+            self._start(self._send(lane, lane.plan, group, probe=probe))
+            probe = False
 
     # --- call ---------------------------------------------------------------------------------------------------
 
-    def _start(self, call: _Call) -> None:
-        self._lanes.call_begins(call.lane)
-        task = asyncio.get_running_loop().create_task(self._deliver(call))
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
+    async def _send(self, lane: Lane, plan: RoutePlan, group: Sequence[Claimed], *, probe: bool) -> None:
+        """Build the messages and call with them: once, or more often where they don't fit into one request."""
+        batches = await self._batches(lane, group)
+        for batch in batches[1:]:
+            self._lanes.call_begins(lane)
+            self._start(self._deliver(_Call(lane, plan, batch, False, self._clock.now())))
+        if batches:
+            await self._deliver(_Call(lane, plan, batches[0], probe, self._clock.now()))
+            return
+        self._lanes.call_ended(lane)
+        if probe:
+            self._board.probe_unsent(plan.handler, self._clock.now())
+        self._wake.set()
+
+    async def _batches(self, lane: Lane, group: Sequence[Claimed]) -> list[list[Built]]:
+        """*group* as requests that fit; what fits into none is ended."""
+        limit = self._limits.message_bytes
+        built: list[Built] = []
+        for claimed in group:
+            one = build(claimed, await self._typed(claimed.event), limit)
+            if isinstance(one, Built):
+                built.append(one)
+            else:
+                self._end(too_large(claimed, one.size, limit), claimed, self._clock.now())
+                self._lanes.let_go(lane, [claimed])
+        return pack(built, limit)
+
+    async def _typed(self, event: Event) -> Typed:
+        if len(event.body) <= LARGE or self._typer.known(event):
+            return self._typer.of(event)
+        working = asyncio.ensure_future(asyncio.to_thread(self._typer.of, event))
+        while not working.done():
+            # Cancelled or not, it is waited for: the call after it is what may be given up.
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(working)
+        return working.result()
+
     async def _deliver(self, call: _Call) -> None:
         request = pb.DeliverRequest(deliveries=[one.message for one in call.batch]).SerializeToString()
-        try:
-            reply = await self._caller.call(call.plan.handler, request, call.plan.timeout / 1e9)
-        except asyncio.CancelledError:
+        reply = _GIVEN_UP
+        if not self._abandoned:
             # Only `abandon_calls` cancels: the task ends here, its deliveries go back.
-            reply = Reply(
-                "", CallFailed("CANCELLED", "the forwarder stopped before the handler answered", reached=False)
-            )
+            with suppress(asyncio.CancelledError):
+                reply = await self._caller.call(call.plan.handler, request, call.plan.timeout / 1e9)
         self._lanes.call_ended(call.lane)
         self._conclude(call, reply)
         self._wake.set()
 
     def _conclude(self, call: _Call, reply: Reply) -> None:
         now = self._clock.now()
-        answers = read_answers(reply, [one.claimed.name for one in call.batch])
+        names = [one.message.delivery_id for one in call.batch]
+        answers = read_answers(reply, names)
         if isinstance(answers, CallFailed):
             failure: CallFailed | None = answers
             outcomes: list[Answer] = [answers] * len(call.batch)
         else:
             failure = None
-            outcomes = [answers[one.claimed.name] for one in call.batch]
+            outcomes = [answers[name] for name in names]
         settlements = self._decide(call, reply, outcomes, now)
         self._remember(call, failure, outcomes)
         self._judge_handler(call, failure, now)
@@ -465,7 +498,7 @@ class Dispatcher:
 def _story(call: _Call, reply: Reply, settlements: Sequence[Settlement], now: int) -> dict[str, object]:
     """Fields of a call's line in the log: the worst delivery stands for the others."""
     worst = max(settlements, key=lambda one: (isinstance(one.result, Dead), isinstance(one.result, RetryAt)))
-    name = next(one.claimed.name for one in call.batch if one.claimed.delivery_id == worst.delivery_id)
+    name = next(one.message.delivery_id for one in call.batch if one.claimed.delivery_id == worst.delivery_id)
     results = [type(one.result).__name__ for one in settlements]
     return {
         "route": str(call.plan.ref),

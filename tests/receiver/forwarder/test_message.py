@@ -1,15 +1,19 @@
 """The wire form, by the comments of the contract."""
 
+from pathlib import Path
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookline.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from hookline.handler.v1 import handler_pb2 as pb
-from hookline_receiver.forwarder.message import Built, Oversize, build, envelope, pack
+from hookline_receiver.forwarder.message import Built, Oversize, Typer, build, pack
 from hookline_receiver.store.port import Claimed
 from support.forwarder import a_claim, an_event
 
+NONE = pb.Untyped(reason=pb.Untyped.REASON_UNKNOWN_TRIGGER)
+SAMPLES = Path(__file__).parents[2] / "data" / "cometchat" / "samples"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -60,18 +64,18 @@ def test_an_event_that_fits_into_no_message_is_told_by_its_size() -> None:
     """It fails visibly instead of being refused by every handler for ever."""
     event = an_event(b"x" * 10_000)
 
-    oversize = build(a_claim(event), limit=10_000)
+    oversize = build(a_claim(event), NONE, limit=10_000)
 
     assert isinstance(oversize, Oversize)
     assert oversize.size > 10_000
-    assert isinstance(build(a_claim(event), limit=oversize.size), Built)
+    assert isinstance(build(a_claim(event), NONE, limit=oversize.size), Built)
 
 
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=40))
 def test_requests_hold_everything_once_in_order_and_within_the_limit(sizes: list[int]) -> None:
     """gRPC servers refuse messages above their limit whole."""
     limit = 8_000
-    built = [build(a_claim(an_event(b"x" * size), delivery_id=index), limit) for index, size in enumerate(sizes)]
+    built = [build(a_claim(an_event(b"x" * size), delivery_id=index), NONE, limit) for index, size in enumerate(sizes)]
     fitting = [one for one in built if isinstance(one, Built)]
 
     requests = pack(fitting, limit)
@@ -79,6 +83,47 @@ def test_requests_hold_everything_once_in_order_and_within_the_limit(sizes: list
     assert [one.claimed.delivery_id for request in requests for one in request] == list(range(len(sizes)))
     for request in requests:
         assert pb.DeliverRequest(deliveries=[one.message for one in request]).ByteSize() <= limit
+
+
+def test_the_typed_form_travels_beside_the_raw_body() -> None:
+    """Handlers should not have to parse CometChat's JSON."""
+    body = (SAMPLES / "message_sent.json").read_bytes()
+    event = an_event(body)
+
+    built = build(a_claim(event), Typer().of(event))
+
+    assert isinstance(built, Built)
+    assert built.message.payload.WhichOneof("event") == "message_sent"
+    assert built.message.event.binary_data == body
+
+
+def test_the_typed_form_is_left_out_where_it_would_not_fit_and_says_so() -> None:
+    """The raw body goes before it: it is all that some handlers read."""
+    event = an_event((SAMPLES / "message_sent.json").read_bytes())
+    typed = Typer().of(event)
+    raw = build(a_claim(event), NONE)
+    assert isinstance(raw, Built)
+    limit = raw.size + 150
+
+    built = build(a_claim(event), typed, limit)
+
+    assert isinstance(built, Built)
+    assert built.message.untyped.reason == pb.Untyped.REASON_TOO_LARGE
+    assert str(limit) in built.message.untyped.detail
+    assert built.size <= limit
+
+
+def test_the_typed_form_is_worked_out_once_for_all_routes_and_tries() -> None:
+    """It costs more than everything else that is done for a delivery."""
+    typer, event = Typer(limit=2), an_event()
+
+    assert not typer.known(event)
+    first = typer.of(event)
+    assert typer.of(event) is first
+    assert typer.known(event)
+    for _ in range(2):
+        typer.of(an_event())
+    assert not typer.known(event)
 
 
 def test_a_delivery_is_named_the_same_at_every_attempt() -> None:
@@ -89,7 +134,14 @@ def test_a_delivery_is_named_the_same_at_every_attempt() -> None:
     assert names == {f"{UUID(bytes=event.ingest_id)}/notify"}
 
 
+def envelope(claimed: Claimed) -> CloudEvent:
+    """The event as it is sent."""
+    built = build(claimed, NONE)
+    assert isinstance(built, Built)
+    return built.message.event
+
+
 def _name(claimed: Claimed) -> str:
-    built = build(claimed)
+    built = build(claimed, NONE)
     assert isinstance(built, Built)
     return built.message.delivery_id
