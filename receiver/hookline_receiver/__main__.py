@@ -11,7 +11,7 @@ from hookline_receiver.settings import SettingsError, from_environment
 
 
 def main() -> None:
-    """Serve until told to stop; exit status 2 and one line on stderr where the settings can't be."""
+    """Serve until told to stop; exit status 1 and one line on stderr where the settings can't be."""
     try:
         settings = from_environment(os.environ)
     except SettingsError as exc:

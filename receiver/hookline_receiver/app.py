@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import falcon.asgi
@@ -40,6 +41,9 @@ from hookline_receiver.worker_status import StatusBoard, WorkerStatus
 
 HEARTBEAT_SECONDS = 1.0
 """How often a worker tells the others of itself."""
+
+PRUNE_BEATS = 60
+"""Of so many heartbeats one forgets credentials that are gone: with 10,000 of them that takes 10 ms."""
 
 MAX_LOGGED_PATH = 128
 
@@ -142,7 +146,7 @@ class Worker:
         self._board = StatusBoard(slot.folder)
         self._used = LastUsed(slot.folder)
         self._shares = Shares()
-        self._routes = RouteFile(settings.routes, lambda routes: self._used.keep(routes.credentials()))
+        self._routes = RouteFile(settings.routes)
         self._routes.poll()
         self._journal = SegmentJournal.open(settings.journals, settings.journal_limits)
         slow_hashes = SlowHashes(settings.slow_hashes_waiting, settings.slow_hashes_waiting_per_path)
@@ -183,13 +187,13 @@ class Worker:
     def status(self) -> WorkerStatus:
         """What there is to say of this worker now."""
         routes = self._routes.current
-        limits = routes.shares() if routes else {}
+        limits = routes.shares if routes is not None else {}
         above_half = self._shares.above(0.5, limits)
         return WorkerStatus(
             pid=os.getpid(),
             at=time.time(),
             not_ready=self._not_ready(),
-            version=routes.version if routes else "",
+            version=routes.version if routes is not None else "",
             routes_trouble=self._routes.trouble,
             above_half_share=dict(sorted(above_half.items(), key=lambda item: -item[1])[:100]),
             above_most_share=len(self._shares.above(0.8, limits)),
@@ -210,8 +214,10 @@ class Worker:
         return self._journal.probe() or ""
 
     async def _beat(self) -> None:
-        while True:
+        for beat in count(1):
             self.publish()
+            if beat % PRUNE_BEATS == 0 and self._routes.current is not None:
+                self._used.keep(self._routes.current.credentials())
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _watched(self, work: Awaitable[None]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +28,8 @@ class RouteFile:
     What can't be read leaves the last good routes in force: a half-written or newer file must not refuse everybody.
     """
 
-    def __init__(self, file: Path, on_change: Callable[[Routes], None] = lambda routes: None) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
-        self._on_change = on_change
         self._seen: _Seen | None = None
         self.current: Routes | None = None
         """None: nothing was ever loaded."""
@@ -52,7 +50,6 @@ class RouteFile:
             return self._failed(seen if isinstance(exc, SnapshotUnreadable) else None, f"{self._file}: {exc}")
         self._seen, self.current, self.trouble = seen, routes, ""
         log.info("routes loaded", extra={"version": routes.version, "endpoints": routes.count})
-        self._on_change(routes)
         return True
 
     async def follow(self) -> None:

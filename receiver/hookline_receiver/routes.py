@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from google.protobuf.message import DecodeError
 
@@ -45,8 +46,8 @@ class Routes:
     """
     One snapshot: immutable to its users, and cheap to swap.
 
-    PERF: an endpoint is unpacked when the first request comes for it. Of 10,000, most see none between two changes, and
-    unpacking them all would hold the loop for a tenth of a second at every change.
+    PERF: an endpoint is unpacked when the first request comes for it, and what is over all of them when it is asked for.
+    Of 10,000, most see no request between two changes; to unpack them all would hold the loop for a tenth of a second.
     """
 
     def __init__(self, snapshot: ReceiverSnapshot) -> None:
@@ -55,8 +56,6 @@ class Routes:
         self._hostnames = frozenset(name.lower().encode() for name in snapshot.hostnames)
         self._packed: dict[bytes, EndpointMessage] = {e.path.encode(): e for e in snapshot.endpoints}
         self._endpoints: dict[bytes, Endpoint] = {}
-        self.unknown_path_limit = max((e.max_body_bytes for e in snapshot.endpoints), default=DEFAULT_BODY_BYTES)
-        """Announced bodies above this are refused for unknown paths too, so that the answer gives none away."""
 
     @property
     def count(self) -> int:
@@ -72,13 +71,19 @@ class Routes:
             endpoint = self._endpoints[path] = _endpoint(packed)
         return endpoint
 
-    def credentials(self) -> Iterable[str]:
-        """Names of all credentials that open an endpoint."""
-        return (verifier.credential for packed in self._packed.values() for verifier in packed.verifiers)
+    @cached_property
+    def unknown_path_limit(self) -> int:
+        """Announced bodies above this are refused for unknown paths too, so that the answer gives none away."""
+        return max((e.max_body_bytes for e in self._packed.values()), default=DEFAULT_BODY_BYTES)
 
+    @cached_property
     def shares(self) -> Mapping[str, int]:
         """Bytes that may be pending, by uid of the subscription, where there is a limit."""
         return {e.subscription.uid: e.max_pending_bytes for e in self._packed.values() if e.max_pending_bytes}
+
+    def credentials(self) -> Iterable[str]:
+        """Names of all credentials that open an endpoint."""
+        return (verifier.credential for packed in self._packed.values() for verifier in packed.verifiers)
 
 
 def read_snapshot(content: bytes) -> Routes:
