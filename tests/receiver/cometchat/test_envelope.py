@@ -273,6 +273,23 @@ def test_whatever_the_bytes_reading_ends_in_an_outcome() -> None:
         assert isinstance(read(bytes(body)), Reading | NotAnEvent)
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [HALF_A_PAIR, HALF_A_PAIR + b"x", b"\\u0000", b"\\\\", b"\xff"],
+    ids=["halves", "halves apart", "escapes", "backslashes", "bytes"],
+)
+def test_the_worst_texts_of_the_greatest_size_are_read_in_bounded_time(piece: bytes) -> None:
+    """2 MiB; a receiver's other requests wait meanwhile. About 0.3 s for the worst where this was written."""
+    text = HALF_A_PAIR + piece * (2 * 1024 * 1024 // len(piece))
+    body = b'{"trigger":"message_sent","data":{"message":{"id":"1","data":{"text":"' + text + b'"}}}}'
+
+    started = time.process_time()
+    outcome = read(body)
+
+    assert isinstance(outcome, Reading)
+    assert time.process_time() - started < 3
+
+
 def test_a_detail_never_shows_the_body() -> None:
     """Details go into logs and answers; bodies hold private data."""
     outcomes = [

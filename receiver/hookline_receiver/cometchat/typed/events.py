@@ -6,8 +6,8 @@ from typing import Any
 from hookline.cometchat.v1.call_pb2 import CallSignal
 from hookline.cometchat.v1.payload_pb2 import Payload
 from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY, RECEIPTS, SIGNALLING
-from hookline_receiver.cometchat.typed.filling import Json, an_object, fill, follow
-from hookline_receiver.cometchat.typed.values import Budget, Malformed, text, timestamp
+from hookline_receiver.cometchat.typed.filling import Json, an_object, fill, within
+from hookline_receiver.cometchat.typed.values import Budget, Malformed, fill_time, text
 
 FIELDS: Mapping[str, str] = {trigger: trigger.replace("-", "_") for trigger in CATEGORIES if trigger not in NAMES_ONLY}
 """The field of `Payload` that holds the events of each trigger."""
@@ -50,45 +50,57 @@ def is_legacy_receipt(trigger: str, data: Json) -> bool:
 
 def fill_event(payload: Payload, trigger: str, value: Any, budget: Budget) -> None:
     """Fill the event of *payload* from the JSON `data`; raises Malformed or TooMuch."""
-    data = an_object(value, "data")
-    main = MAIN.get(trigger)
-    if main and data.get(main) is None and not is_legacy_receipt(trigger, data):
-        raise Malformed(f"data.{main}", "an object", None)
-    event = getattr(payload, field_of(trigger, data))
-    event.SetInParent()
-    fill(event, data, "data", budget)
-    if trigger in CHANGES:
-        _fill_change(event, an_object(data["message"], "data.message"), *CHANGES[trigger], budget)
-    if trigger in SIGNALLING:
-        _fill_parties(event.call, trigger, an_object(data["call"], "data.call"))
+    with within("data"):
+        data = an_object(value)
+        main = MAIN.get(trigger)
+        if main and data.get(main) is None and not is_legacy_receipt(trigger, data):
+            raise Malformed("an object", None).within(main)
+        event = getattr(payload, field_of(trigger, data))
+        event.SetInParent()
+        fill(event, data, budget)
+        if trigger in CHANGES:
+            with within("message"):
+                _fill_change(event, an_object(data["message"]), *CHANGES[trigger], budget)
+        if trigger in SIGNALLING:
+            with within("call"):
+                _fill_parties(event.call, trigger, an_object(data["call"]))
 
 
 def _fill_change(event: Any, message: Json, verb: str, person: str, budget: Budget) -> None:
     """An edit or a delete: its subject is either the message itself, or what the action message was done to."""
-    path = "data.message"
     if message.get("category") != "action":
-        fill(event.message, message, path, budget)
-        _fill_when(event, verb, message.get("updatedAt"), f"{path}.updatedAt")
+        fill(event.message, message, budget)
+        _fill_when(event, verb, message, "updatedAt")
         return
-    subject, subject_path = follow(message, "data.entities.on.entity", path)
-    fill(event.message, subject, subject_path, budget)
-    _fill_when(event, verb, message.get("sentAt"), f"{path}.sentAt")
-    by, by_path = follow(message, "data.entities.by.entity", path)
-    if by is not None:
-        fill(getattr(event, person), by, by_path, budget)
+    with within("data", "entities", "on", "entity"):
+        fill(event.message, _entity(message, "on"), budget)
+    _fill_when(event, verb, message, "sentAt")
+    if (by := _entity(message, "by")) is not None:
+        with within("data", "entities", "by", "entity"):
+            fill(getattr(event, person), by, budget)
     if message.get("id") is not None:
-        event.action_message_id = text(message["id"], f"{path}.id")
+        with within("id"):
+            event.action_message_id = text(message["id"])
 
 
-def _fill_when(event: Any, verb: str, otherwise: Any, path: str) -> None:
-    """By whom and when, as the subject says, or else the time *otherwise*."""
+def _entity(message: Json, role: str) -> Any:
+    """What stands at `data.entities.{role}.entity`; None if that leads nowhere."""
+    found: Any = message
+    for step in ("data", "entities", role, "entity"):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def _fill_when(event: Any, verb: str, message: Json, otherwise: str) -> None:
+    """By whom and when, as the subject says, or else when the time *otherwise* of *message*."""
     by, at = f"{verb}_by", f"{verb}_at"
     if event.message.HasField(by):
         setattr(event, by, getattr(event.message, by))
     if event.message.HasField(at):
         getattr(event, at).CopyFrom(getattr(event.message, at))
-    elif otherwise not in (None, ""):
-        getattr(event, at).CopyFrom(timestamp(otherwise, path))
+    elif message.get(otherwise) not in (None, ""):
+        with within(otherwise):
+            fill_time(getattr(event, at), message[otherwise])
 
 
 def _fill_parties(call: CallSignal, trigger: str, value: Json) -> None:
@@ -110,9 +122,8 @@ def _derivable(call: CallSignal, trigger: str) -> bool:
 
 
 def _party(value: Json, role: str) -> str:
-    path = "data.call"
-    found, _ = follow(value, f"data.entities.on.entity.{role}", path)
-    return _uid(found)
+    on = _entity(value, "on")
+    return _uid(on.get(role)) if isinstance(on, dict) else ""
 
 
 def _uid(value: Any) -> str:

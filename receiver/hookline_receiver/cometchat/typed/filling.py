@@ -3,15 +3,18 @@ A JSON object becomes a message, field by field, along the message's own descrip
 
 Null is absent. An empty list in place of an object is an empty object: it is what PHP writes for one. Objects of users
 by uid become lists. Fields that no message names are passed over.
+
+PERF: a message's sources are made into a tree of the JSON's names once, and the JSON is walked along it: the cost is
+that of the fields that are there, not of those that could be.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
 
 from hookline_receiver.cometchat.typed.sources import SOURCES, As, Source, at
 from hookline_receiver.cometchat.typed.values import (
@@ -20,206 +23,254 @@ from hookline_receiver.cometchat.typed.values import (
     Malformed,
     boolean,
     decimal,
-    duration,
+    fill_duration,
     fill_struct,
+    fill_time,
     integer,
     text,
-    timestamp,
 )
 
 Json: TypeAlias = Mapping[str, Any]
 
-Put: TypeAlias = Callable[[Message, str, Any, str, Budget], None]
-"""Puts a value into the named field: (message, field, value, path of the value, budget)."""
+Put: TypeAlias = Callable[[Any, Any, Budget], None]
+"""Puts a value into a field of a message: (message, value, budget)."""
 
 IDS_ALONE = {"User": "uid", "Group": "guid"}
 """Messages that may stand in the JSON as their id alone, and the field that this is."""
 
 
-def fill(message: Message, value: Any, path: str, budget: Budget) -> None:
+@dataclass
+class _Node:
+    """A name in the JSON: what is done with its value, and the names below it."""
+
+    puts: list[Put] = field(default_factory=list)
+    below: dict[str, "_Node"] = field(default_factory=dict)
+
+    def at(self, dotted: str) -> "_Node":
+        """The node that the *dotted* path leads to."""
+        node = self
+        for step in dotted.split(".") if dotted else ():
+            node = node.below.setdefault(step, _Node())
+        return node
+
+
+def fill(message: Any, value: Any, budget: Budget) -> None:
     """Fill *message* from the JSON object *value*; raises Malformed or TooMuch."""
-    budget.spend(VALUES_PER_OBJECT)
     name = message.DESCRIPTOR.name
     if name in IDS_ALONE and isinstance(value, str | int) and not isinstance(value, bool):
-        setattr(message, IDS_ALONE[name], text(value, path))
+        budget.spend(VALUES_PER_OBJECT)
+        setattr(message, IDS_ALONE[name], text(value))
         return
-    found = an_object(value, path)
-    for field, source, put in _plan(message.DESCRIPTOR):
-        for inner, inner_path in _look_up(found, source, path):
-            put(message, field, inner, inner_path, budget)
-    if name == "Message":
-        _fill_action(message, found, path, budget)
+    _fill_plain(message, value, budget)
+    if name == "Message" and value and value.get("category") == "action" and isinstance(value.get("data"), dict):
+        message.action.SetInParent()
+        with within("data"):
+            fill(message.action, value["data"], budget)
 
 
-def an_object(value: Any, path: str) -> Json:
+def _fill_plain(message: Any, value: Any, budget: Budget) -> None:
+    """Fill *message*, but for what an action message tells of its action."""
+    budget.spend(VALUES_PER_OBJECT)
+    found = an_object(value)
+    root = _tree(message.DESCRIPTOR)
+    for put in root.puts:
+        put(message, found, budget)
+    _walk(root.below, message, found, budget)
+
+
+def _walk(names: Mapping[str, _Node], message: Any, value: Json, budget: Budget) -> None:
+    for name, inner in value.items():
+        node = names.get(name)
+        if node is None or inner is None:
+            continue
+        try:
+            for put in node.puts:
+                put(message, inner, budget)
+            if node.below:
+                _walk(node.below, message, an_object(inner), budget)
+        except Malformed as error:
+            raise error.within(name) from None
+
+
+def an_object(value: Any) -> Json:
     """*value* as an object; raises Malformed."""
-    if value == [] or isinstance(value, dict):
-        return value or {}
-    raise Malformed(path, "an object", value)
+    if isinstance(value, dict):
+        return value
+    if value == []:
+        return {}
+    raise Malformed("an object", value)
 
 
-def follow(value: Any, dotted: str, path: str) -> tuple[Any, str]:
-    """What the *dotted* path leads to from the object *value*, and the whole path; None if it leads nowhere."""
-    for step in dotted.split(".") if dotted else ():
-        value = an_object(value, path).get(step)
-        path = f"{path}.{step}"
-        if value is None:
-            break
-    return value, path
+class within:  # reads like the statement that it is
+    """Whatever is found malformed inside is so within *steps*."""
+
+    def __init__(self, *steps: str) -> None:
+        self._steps = steps
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Malformed):
+            for step in reversed(self._steps):
+                error.within(step)
 
 
 @cache
-def _plan(descriptor: Descriptor) -> tuple[tuple[str, Source, Put], ...]:
-    """Field, source and reader of each field that is read from one place."""
-    own = SOURCES.get(descriptor.name, {})
-    return tuple(
-        (field.name, source, _putter(field, source))
-        for field in descriptor.fields
-        if (source := own.get(field.name) or _by_name(field)).paths and not _is_event(field)
-    )
+def _tree(descriptor: Descriptor) -> _Node:
+    """What is done with the names in the JSON that a message is made of."""
+    root, own = _Node(), SOURCES.get(descriptor.name, {})
+    for member in descriptor.fields:
+        source = own.get(member.name) or _by_name(member)
+        if member.containing_oneof is None or member.containing_oneof.name != "event":
+            for rank, path in enumerate(source.paths):
+                put = _of_entity(source.entity, _putter(member, source)) if source.entity else _putter(member, source)
+                root.at(path).puts.append(_ranked(member.name, rank, put) if len(source.paths) > 1 else put)
+    return root
 
 
-def _by_name(field: FieldDescriptor) -> Source:
-    return at(field.camelcase_name, field.name) if field.camelcase_name != field.name else at(field.name)
+def _by_name(member: FieldDescriptor) -> Source:
+    return at(member.camelcase_name, member.name) if member.camelcase_name != member.name else at(member.name)
 
 
-def _is_event(field: FieldDescriptor) -> bool:
-    return field.containing_oneof is not None and field.containing_oneof.name == "event"
+def _ranked(name: str, rank: int, put: Put) -> Put:
+    """Of several places where a field may be found the first one counts, whichever comes first in the JSON."""
+
+    def first(message: Any, value: Any, budget: Budget) -> None:
+        message.ClearField(name)
+        put(message, value, budget)
+
+    def other(message: Any, value: Any, budget: Budget) -> None:
+        if not message.HasField(name):
+            put(message, value, budget)
+
+    return other if rank else first
 
 
-def _look_up(value: Json, source: Source, path: str) -> Iterator[tuple[Any, str]]:
-    """The value that *source* names and its path, if there is one."""
-    for dotted in source.paths:
-        found, found_path = follow(value, dotted, path)
-        if found is None:
-            continue
-        if not source.entity:
-            yield found, found_path
-        elif (side := an_object(found, found_path)).get("entity") is not None and _kind(side) == source.entity:
-            yield side["entity"], f"{found_path}.entity"
-        return
+def _of_entity(kind: str, put: Put) -> Put:
+    """Takes what is wrapped in {entity, entityType}, if it is of that kind."""
+
+    def unwrapped(message: Any, value: Any, budget: Budget) -> None:
+        side = an_object(value)
+        if side.get("entity") is not None and _kind(side) == kind:
+            with within("entity"):
+                put(message, side["entity"], budget)
+
+    return unwrapped
 
 
 def _kind(side: Json) -> object:
-    """The type of the entity in {entity, entityType}, seen from its ids where it is not told."""
+    """The type of the entity, seen from its ids where it is not told."""
     if (told := side.get("entityType")) is not None:
         return told
     inner = side["entity"]
-    if not isinstance(inner, dict):
-        return None
     ids = {"uid": "user", "guid": "group", "sessionid": "call", "id": "message"}
-    return next((kind for name, kind in ids.items() if name in inner), None)
+    return next((kind for name, kind in ids.items() if name in inner), None) if isinstance(inner, dict) else None
 
 
-def _fill_action(message: Any, value: Json, path: str, budget: Budget) -> None:
-    """What an action message tells; not of the message that the action was done to, which would go on without end."""
-    if value.get("category") != "action" or not isinstance(value.get("data"), dict):
-        return
-    action, data = message.action, value["data"]
-    action.SetInParent()
-    for field, source, put in _plan(action.DESCRIPTOR):
-        for inner, inner_path in _look_up(data, source, f"{path}.data"):
-            nested = field == "message" and isinstance(inner, dict) and inner.get("category") == "action"
-            put(action, field, {**inner, "category": None} if nested else inner, inner_path, budget)
-            if nested:
-                action.message.category = "action"
-
-
-def _putter(field: FieldDescriptor, source: Source) -> Put:
-    kind = field.message_type
+def _putter(member: FieldDescriptor, source: Source) -> Put:
+    kind, name = member.message_type, member.name
     if kind is None:
-        return _SCALARS[field.type]
+        return _SCALARS[member.type](name)
     if kind.full_name == "google.protobuf.Struct":
-        return _put_json_struct if source.read is As.JSON else _put_struct
+        return _unpacking(_struct(name)) if source.read is As.JSON else _struct(name)
     if kind.full_name == "google.protobuf.Timestamp":
-        return _put_placeholder_time if source.read is As.PLACEHOLDER else _put_time
+        return _placeholder(_time(name)) if source.read is As.PLACEHOLDER else _time(name)
     if kind.full_name == "google.protobuf.Duration":
-        return _put_milliseconds if source.read is As.MILLISECONDS else _put_duration
+        return _length(name, 1000 if source.read is As.MILLISECONDS else 1)
     if [inner.is_repeated for inner in kind.fields] == [True]:
-        return _put_texts if kind.name == "StringList" else _put_list
-    return _put_json_message if source.read is As.JSON else _put_message
+        return _texts(name) if kind.name == "StringList" else _list(name, kind.fields[0].name)
+    if source.read is As.SUBJECT:
+        return _message(name, _fill_plain)
+    return _unpacking(_message(name, fill)) if source.read is As.JSON else _message(name, fill)
 
 
-def _put_text(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    setattr(message, field, text(value, path))
+def _scalar(convert: Callable[[Any], Any]) -> Callable[[str], Put]:
+    """For fields other than texts, an empty text is no value."""
+
+    def putter(name: str) -> Put:
+        def put(message: Any, value: Any, budget: Budget) -> None:
+            if value != "":
+                setattr(message, name, convert(value))
+
+        return put
+
+    return putter
 
 
-def _put_boolean(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        setattr(message, field, boolean(value, path))
+def _text(name: str) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        setattr(message, name, value if type(value) is str else text(value))
+
+    return put
 
 
-def _put_integer_32(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        setattr(message, field, integer(value, path, 32))
-
-
-def _put_integer_64(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        setattr(message, field, integer(value, path, 64))
-
-
-def _put_decimal(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        setattr(message, field, decimal(value, path))
-
-
-_SCALARS: Mapping[int, Put] = {
-    FieldDescriptor.TYPE_STRING: _put_text,
-    FieldDescriptor.TYPE_BOOL: _put_boolean,
-    FieldDescriptor.TYPE_INT32: _put_integer_32,
-    FieldDescriptor.TYPE_INT64: _put_integer_64,
-    FieldDescriptor.TYPE_DOUBLE: _put_decimal,
+_SCALARS: Mapping[int, Callable[[str], Put]] = {
+    FieldDescriptor.TYPE_STRING: _text,
+    FieldDescriptor.TYPE_BOOL: _scalar(boolean),
+    FieldDescriptor.TYPE_INT32: _scalar(lambda value: integer(value, 32)),
+    FieldDescriptor.TYPE_INT64: _scalar(lambda value: integer(value, 64)),
+    FieldDescriptor.TYPE_DOUBLE: _scalar(decimal),
 }
 
 
-def _put_time(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        getattr(message, field).CopyFrom(timestamp(value, path))
+def _time(name: str) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        if value != "":
+            fill_time(getattr(message, name), value)
+
+    return put
 
 
-def _put_placeholder_time(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    try:
-        _put_time(message, field, value, path, budget)
-    except Malformed:
-        if not isinstance(value, str):
-            raise
+def _placeholder(put: Put) -> Put:
+    """Words in place of a value are left out."""
+
+    def told(message: Any, value: Any, budget: Budget) -> None:
+        try:
+            put(message, value, budget)
+        except Malformed:
+            if not isinstance(value, str):
+                raise
+
+    return told
 
 
-def _put_duration(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        getattr(message, field).CopyFrom(duration(value, path, 1))
+def _length(name: str, units_a_second: int) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        if value != "":
+            fill_duration(getattr(message, name), value, units_a_second)
+
+    return put
 
 
-def _put_milliseconds(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if value != "":
-        getattr(message, field).CopyFrom(duration(value, path, 1000))
+def _struct(name: str) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        fill_struct(getattr(message, name), an_object(value), budget)
+
+    return put
 
 
-def _put_struct(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    fill_struct(getattr(message, field), an_object(value, path), path, budget)
+def _message(name: str, filler: Put) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        inner = getattr(message, name)
+        inner.SetInParent()
+        filler(inner, value, budget)
+
+    return put
 
 
-def _put_json_struct(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if (found := _unpacked(value)) is not None:
-        _put_struct(message, field, found, path, budget)
+def _unpacking(put: Put) -> Put:
+    """An object may come as text that holds it; other texts, such as the documentation's placeholders, are left out."""
+
+    def unpacked(message: Any, value: Any, budget: Budget) -> None:
+        found = _unpacked(value) if isinstance(value, str) else value
+        if found is not None:
+            put(message, found, budget)
+
+    return unpacked
 
 
-def _put_message(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    inner = getattr(message, field)
-    inner.SetInParent()
-    fill(inner, value, path, budget)
-
-
-def _put_json_message(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if (found := _unpacked(value)) is not None:
-        _put_message(message, field, found, path, budget)
-
-
-def _unpacked(value: Any) -> Any:
-    """An object, also one that comes as text; None for other texts, such as the documentation's placeholders."""
-    if not isinstance(value, str):
-        return value
+def _unpacked(value: str) -> Any:
     try:
         found = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
@@ -227,29 +278,37 @@ def _unpacked(value: Any) -> Any:
     return found if isinstance(found, dict) else None
 
 
-def _put_texts(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    if not isinstance(value, list):
-        raise Malformed(path, "a list", value)
-    budget.spend(len(value))
-    texts = getattr(message, field)
-    texts.SetInParent()
-    texts.values.extend(text(inner, f"{path}[{place}]") for place, inner in enumerate(value))
+def _texts(name: str) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        if not isinstance(value, list):
+            raise Malformed("a list", value)
+        budget.spend(len(value))
+        texts = getattr(message, name)
+        texts.SetInParent()
+        for place, inner in enumerate(value):
+            with within(f"[{place}]"):
+                texts.values.append(text(inner))
+
+    return put
 
 
-def _put_list(message: Message, field: str, value: Any, path: str, budget: Budget) -> None:
-    inner = getattr(message, field)
-    inner.SetInParent()
-    (items,) = inner.DESCRIPTOR.fields
-    for element, element_path in _elements(value, path, by_uid=items.name == "users"):
-        fill(getattr(inner, items.name).add(), element, element_path, budget)
+def _list(name: str, items: str) -> Put:
+    def put(message: Any, value: Any, budget: Budget) -> None:
+        elements = getattr(getattr(message, name), items)
+        getattr(message, name).SetInParent()
+        for place, inner in enumerate(_elements(value, by_uid=items == "users")):
+            with within(f"[{place}]"):
+                fill(elements.add(), inner() if callable(inner) else inner, budget)
+
+    return put
 
 
-def _elements(value: Any, path: str, *, by_uid: bool) -> Iterator[tuple[Any, str]]:
+def _elements(value: Any, *, by_uid: bool) -> Iterator[Any]:
+    """Elements of a list; of a map by uid what makes its users, so that their place is known if they are malformed."""
     if isinstance(value, list):
-        yield from ((inner, f"{path}[{place}]") for place, inner in enumerate(value))
+        yield from value
     elif isinstance(value, dict) and by_uid:
-        for place, (uid, inner) in enumerate(value.items()):
-            # The path tells the place: a uid may be private.
-            yield {"uid": uid, **an_object(inner, f"{path}[{place}]")}, f"{path}[{place}]"
+        for uid, inner in value.items():
+            yield lambda uid=uid, inner=inner: {"uid": uid, **an_object(inner)}
     else:
-        raise Malformed(path, "a list", value)
+        raise Malformed("a list", value)

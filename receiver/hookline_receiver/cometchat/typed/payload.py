@@ -45,10 +45,10 @@ def _read(body: bytes) -> Any:
 def _typed(trigger: str, value: dict[str, Any]) -> Payload | Untyped:
     payload, budget = Payload(), Budget()
     try:
-        fill(payload, value, "", budget)
+        fill(payload, value, budget)
         fill_event(payload, trigger, value.get("data"), budget)
     except Malformed as error:
-        return Untyped(reason=Untyped.REASON_MALFORMED, detail=str(error).lstrip("."))
+        return Untyped(reason=Untyped.REASON_MALFORMED, detail=str(error))
     except TooMuch as error:
-        return Untyped(reason=Untyped.REASON_TOO_LARGE, detail=str(error).lstrip("."))
+        return Untyped(reason=Untyped.REASON_TOO_LARGE, detail=str(error))
     return payload

@@ -16,6 +16,7 @@ class As(Enum):
     PLACEHOLDER = "a time, or words that stand in its place in the documentation and are left out"
     JSON = "an object, or a text that holds one as JSON; other texts are left out"
     MILLISECONDS = "a duration in milliseconds"
+    SUBJECT = "what an action was done to, without what that may have been done to in turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ def at(*paths: str, read: As = As.PLAIN) -> Source:
     return Source(paths, read=read)
 
 
-def entity(path: str, kind: str) -> Source:
+def entity(path: str, kind: str, read: As = As.PLAIN) -> Source:
     """The entity at *path*, if it is of that *kind*."""
-    return Source((path,), entity=kind)
+    return Source((path,), entity=kind, read=read)
 
 
 ITSELF = at("")
@@ -65,7 +66,7 @@ SOURCES: dict[str, dict[str, Source]] = {
     "Action": {
         "name": at("action"),
         "by": entity("entities.by", "user"),
-        "message": entity("entities.on", "message"),
+        "message": entity("entities.on", "message", read=As.SUBJECT),
         "user": entity("entities.on", "user"),
         "group": entity("entities.on", "group"),
     },
