@@ -1,9 +1,10 @@
 """
 How much of each route is under way, and how much more may be: what keeps one route from taking what others need.
 
-A route may hold as many calls, and as many bytes, as are still free for everybody: alone it gets half of all, and
-every further route that hangs leaves a share for the next one, whatever the routes' own limits are. Handlers that failed
-lately, and have not answered since, get no more than half of all calls together: the other half is for those that answer.
+A route may hold a quarter of the calls and bytes that nobody holds: alone it gets a fifth of all, of n routes that hang
+each gets one of n + 4 parts, and some are left for the next one, whatever the routes' own limits are. It gets them step
+by step, so that whoever comes first does not take all before the others have come. Handlers that failed lately, and have
+not answered since, get no more than half of all calls together: the other half is for those that answer.
 """
 
 from dataclasses import dataclass, field
@@ -12,13 +13,17 @@ from hookline_receiver.event import RouteRef
 from hookline_receiver.routebook import RoutePlan
 from hookline_receiver.store.port import Claimed
 
+_PART = 4
+_CALLS_A_TURN = 16
+"""Calls that a route may begin in one turn: several small batches share the cost of the visit to the store."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What all routes together may have under way."""
 
-    calls: int = 512
-    bytes: int = 96 << 20
+    calls: int = 1024
+    bytes: int = 128 << 20
     """Bytes of bodies in memory; each is there about twice while it is sent."""
 
 
@@ -95,13 +100,14 @@ class Lanes:
     def room(self, lane: Lane, message_bytes: int, planned: "Planned", *, suspect: bool) -> "Room":
         """What may be claimed for *lane* now, beside what is *planned* for others; *suspect*: its handler failed lately."""
         capacity = self._capacity.calls // 2 if suspect else self._capacity.calls
-        calls = capacity - self.calls - planned.calls
-        size = self._capacity.bytes - self.bytes - planned.bytes
-        if lane.calls >= calls or lane.bytes >= size:
+        free = capacity - self.calls - planned.calls
+        calls = min(_CALLS_A_TURN, -(-free // _PART) - lane.calls)
+        size = (self._capacity.bytes - self.bytes - planned.bytes) // _PART - lane.bytes
+        if calls <= 0 or size <= 0:
             return Room(0, 0)
         plan = lane.plan
-        events = min(plan.batch_max_events - len(lane.forming), plan.max_in_flight - lane.deliveries)
-        return Room(max(0, events), max(1, min(message_bytes - lane.forming_bytes, size - lane.bytes)))
+        events = min(calls * plan.batch_max_events - len(lane.forming), plan.max_in_flight - lane.deliveries)
+        return Room(max(0, events), max(1, min(message_bytes - lane.forming_bytes, size)))
 
     def claimed(self, lane: Lane, claimed: list[Claimed]) -> None:
         """These join the forming batch."""

@@ -209,7 +209,7 @@ class Dispatcher:
         if probe:
             self._board.probe(plan.handler)
         self._lanes.of(plan).served = self._turns
-        planned.calls += 1
+        planned.calls += -(-room.events // plan.batch_max_events)
         planned.bytes += room.bytes
         lease = now + plan.timeout + plan.batch_max_wait + self._limits.lease_margin
         return Order(plan.ref, 1 if probe else room.events, room.bytes, lease, probe)
@@ -235,8 +235,7 @@ class Dispatcher:
         for order in turn.orders:
             self._take(order, list(asked.get(order, ())), book, now)
         for lane in self._lanes.forming():
-            if now >= lane.flush_at or self._full(lane) or self._stopping:
-                self._flush(lane, probe=False)
+            self._flush(lane, now)
         if self._turns % 256 == 0:
             self._lanes.forget_idle()
 
@@ -274,27 +273,35 @@ class Dispatcher:
             lane.flush_at = now + self._patience(lane.plan)
         self._lanes.claimed(lane, alive)
         if order.probe:
-            self._flush(lane, probe=True)
+            self._send_off(lane, len(lane.forming), probe=True)
 
     def _patience(self, plan: RoutePlan) -> int:
         """How long a batch waits to fill: not at all where only one event is ever out."""
         return 0 if plan.ordering is Ordering.SUBSCRIPTION or plan.batch_max_events == 1 else plan.batch_max_wait
 
-    def _full(self, lane: Lane) -> bool:
-        plan = lane.plan
-        return (
-            len(lane.forming) >= plan.batch_max_events
-            or lane.deliveries >= plan.max_in_flight
+    def _flush(self, lane: Lane, now: int) -> None:
+        """Send what has waited long enough, and batches that are full."""
+        size = lane.plan.batch_max_events
+        if (
+            now >= lane.flush_at
+            or self._stopping
+            or lane.deliveries >= lane.plan.max_in_flight
             or lane.forming_bytes >= self._limits.message_bytes // 2
-        )
+        ):
+            self._send_off(lane, len(lane.forming))
+        elif len(lane.forming) >= size:
+            self._send_off(lane, len(lane.forming) // size * size)
+            lane.flush_at = now + self._patience(lane.plan)
 
-    def _flush(self, lane: Lane, *, probe: bool) -> None:
-        """Send the forming batch, apart what must be tried apart."""
-        forming, lane.forming = lane.forming, []
-        for group in self._tries.arrange(forming):
-            self._lanes.call_begins(lane)
-            self._start(self._send(lane, lane.plan, group, probe=probe))
-            probe = False
+    def _send_off(self, lane: Lane, count: int, *, probe: bool = False) -> None:
+        """Send the first *count* of the forming batch, apart what must be tried apart."""
+        size = lane.plan.batch_max_events
+        going, lane.forming = lane.forming[:count], lane.forming[count:]
+        for group in self._tries.arrange(going):
+            for start in range(0, len(group), size):
+                self._lanes.call_begins(lane)
+                self._start(self._send(lane, lane.plan, group[start : start + size], probe=probe))
+                probe = False
 
     # --- call ---------------------------------------------------------------------------------------------------
 

@@ -44,9 +44,9 @@ class Settings:
     """Seconds between two looks at the journals: what an event waits at most before it is carried."""
     table_interval: float = 0.2
     """Seconds between two looks for new routes, endpoints and certificates."""
-    max_calls: int = 512
+    max_calls: int = 1024
     """Calls under way at once, to all handlers together."""
-    max_memory: int = 96 << 20
+    max_memory: int = 128 << 20
     """Bytes of bodies under way at once."""
     message_bytes: int = 3_670_016
     """Largest DeliverRequest: 3.5 MiB, as gRPC servers take 4 MiB by default."""

@@ -113,7 +113,7 @@ async def test_a_handler_that_hangs_delays_no_other_route() -> None:
         hanging = [a_route(name, service=name, timeout=60, triggers=["call_ended"]) for name in stuck]
         rig = LoopRig(
             a_book(a_subscription(*hanging, a_route("fine", service="fine", triggers=["message_sent"]))),
-            limits=LoopLimits(capacity=Capacity(calls=64)),
+            limits=LoopLimits(capacity=Capacity(calls=512)),
         )
         rig.handlers.scripts = dict.fromkeys(stuck, hang)
         async with rig.running():
