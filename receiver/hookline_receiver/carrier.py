@@ -10,10 +10,9 @@ not for each batch: until then a crash carries them again from the store's own p
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import groupby
 from typing import Protocol
 
 from hookline_receiver.event import RouteRef, SubscriptionRef
@@ -92,6 +91,14 @@ class _Batch:
     positions: dict[str, Position] = field(default_factory=dict)
     records: int = 0
     size: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    """Journals whose stamps are of one clock."""
+
+    earlier: bool
+    readers: list[JournalReader]
 
 
 class Carrier:
@@ -173,16 +180,20 @@ class Carrier:
         now = self._journals.now()
         readers = self._journals.discover()
         gone = self._notice_the_dead(readers)
+        # PERF: asked once, since it looks at the lock each time.
+        earlier = {one.name: one.boot for one in readers if one.earlier_boot}
         until, slowest = now, None
         for reader in readers:
-            if reader.earlier_boot or reader.name in gone:
+            if reader.name in earlier or reader.name in gone:
                 continue
             mark = reader.watermark(now)
             if mark < until:
                 until, slowest = mark, reader
         self._observe(now - until, slowest)
-        self._finished = [one for one in readers if one.name in gone and (one.earlier_boot or gone[one.name] < until)]
-        return self._in_order(readers, until, dict(positions))
+        self._finished = [
+            one for one in readers if one.name in gone and (one.name in earlier or gone[one.name] < until)
+        ]
+        return self._in_order(_by_clock(readers, earlier), until, dict(positions))
 
     def _notice_the_dead(self, readers: Sequence[JournalReader]) -> dict[str, int]:
         """By when each dead worker was seen to be dead: none of its records has a later stamp."""
@@ -192,15 +203,13 @@ class Carrier:
         return self._dead
 
     def _in_order(
-        self, readers: Sequence[JournalReader], until: int, positions: dict[str, Position]
+        self, groups: Sequence[_Group], until: int, positions: dict[str, Position]
     ) -> Iterator[tuple[JournalReader, Entry | Damage]]:
-        """Merge by stamp what shares a clock; earlier boots before this one."""
-        for (earlier, _), group in groupby(
-            sorted(readers, key=lambda one: not one.earlier_boot), key=lambda one: (one.earlier_boot, one.boot)
-        ):
-            limit = _TO_THE_END if earlier else until
-            streams = [_labelled(reader, reader.read(positions.get(reader.name), limit)) for reader in group]
-            for _, reader, entry in merge(*streams, key=lambda item: item[0]):
+        """Merge by stamp what shares a clock, one clock after another."""
+        for group in groups:
+            limit = _TO_THE_END if group.earlier else until
+            streams = [_labelled(reader, reader.read(positions.get(reader.name), limit)) for reader in group.readers]
+            for _, reader, entry in merge(*streams, key=_stamp):
                 yield reader, entry
 
     def _observe(self, behind: int, slowest: JournalReader | None) -> None:
@@ -306,6 +315,19 @@ class Carrier:
             positions.pop(reader.name, None)
             log.info("a dead worker's journal was carried and removed", extra={"journal": reader.name})
         self._finished = []
+
+
+def _by_clock(readers: Sequence[JournalReader], earlier: Mapping[str, str]) -> list[_Group]:
+    """Earlier boots (*earlier*: name to boot) in the order in which they come, then this one."""
+    boots: dict[str, _Group] = {}
+    for reader in readers:
+        if reader.name in earlier:
+            boots.setdefault(earlier[reader.name], _Group(True, [])).readers.append(reader)
+    return [*boots.values(), _Group(False, [reader for reader in readers if reader.name not in earlier])]
+
+
+def _stamp(item: tuple[int, JournalReader, Entry | Damage]) -> int:
+    return item[0]
 
 
 def _labelled(
