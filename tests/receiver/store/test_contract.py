@@ -747,6 +747,15 @@ class TestAsking:
         store.redrive(EVERYTHING, 10, NOON, dry_run=False, keep=[ANALYTICS])
         assert store.pending_bytes() == {SUBSCRIPTION: 100}
 
+    def test_pending_bytes_count_an_event_once_when_a_part_of_it_is_redriven(self, store: EventStore) -> None:
+        """Counted twice, they would never go down to nothing again, and the tenant would be refused one day."""
+        add(store, an_arrival(None, NOTIFY, ANALYTICS, body=b"x" * 100))
+        store.settle([dead(one) for one in claim_all(store, NOTIFY)], NOON)
+
+        store.redrive(EVERYTHING, 10, NOON, dry_run=False, keep=[NOTIFY])
+
+        assert store.pending_bytes() == {SUBSCRIPTION: 100}
+
     @pytest.mark.parametrize(
         ("which", "expected"),
         [

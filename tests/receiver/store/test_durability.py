@@ -5,6 +5,7 @@ import os
 import random
 import re
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,8 +47,10 @@ class Flush:
     def __init__(self) -> None:
         self.failing = False
         self.done = 0
+        self.written_at: list[int] = []
 
     def __call__(self, descriptor: int) -> None:
+        self.written_at.append(os.fstat(descriptor).st_mtime_ns)
         if self.failing:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.done += 1
@@ -70,6 +73,23 @@ class TestSync:
         flush.failing = False
         store.sync()
         assert len(claim_all(store)) == 1
+        store.close()
+
+    def test_what_a_failed_flush_held_is_written_again_before_the_next(self, path: Path) -> None:
+        """The kernel holds pages that it gave up for clean: flushing them again reports success and does nothing."""
+        flush = Flush()
+        store = open_store(path, flush)
+        store.add([an_arrival()], {}, NOON)
+        flush.failing = True
+        with pytest.raises(StoreUnavailable):
+            store.sync()
+        content = Path(f"{path}-wal").read_bytes()
+        flush.failing = False
+
+        store.sync()
+
+        assert flush.written_at[-1] > flush.written_at[-2]
+        assert Path(f"{path}-wal").read_bytes() == content
         store.close()
 
     def test_nothing_is_committed_on_top_of_a_failed_flush(self, path: Path) -> None:
@@ -207,6 +227,24 @@ class TestFullDisk:
         assert self.fill(store) > 20
         store.close()
 
+    def test_at_the_last_byte_deliveries_still_end_for_a_while(self, disk: Path, tmp_path: Path) -> None:
+        """Others may fill the volume: what was in the log is in the database, and the log's blocks are there, empty."""
+        store = open_store(disk / "store.db")
+        stored = self.fill(store)
+        shutil.copy(disk / "store.db", tmp_path / "without its log")
+        copy = open_store(tmp_path / "without its log")
+        assert len(claim_all(copy)) == stored
+        copy.close()
+        claimed = store.claim(NOTIFY, 4, MIB, NOON, NOON + HOUR)
+        free = os.statvfs(disk)
+        (disk / "rest").write_bytes(bytes(free.f_bavail * free.f_frsize))
+
+        settled = [store.settle([delivered(one)], NOON) for one in claimed]
+
+        assert settled == [[one.delivery_id] for one in claimed]
+        store.sync()
+        store.close()
+
     def test_running_into_the_very_end_rolls_back_and_resumes(self, disk: Path) -> None:
         """Somebody else may fill the volume past what we keep free."""
         store = open_store(disk / "store.db")
@@ -312,12 +350,14 @@ while True:
 def test_the_log_of_a_killed_process_is_made_durable_at_start(path: Path) -> None:
     """Its last flush may have failed, and the kernel may hold what was not written for clean: nobody is left to know."""
     killed_after(path, 3)
+    written_at = os.stat(f"{path}-wal").st_mtime_ns
     flush = Flush()
     flush.failing = True
 
     with pytest.raises(StoreUnavailable, match="Input/output error"):
         open_store(path, flush)
 
+    assert flush.written_at[0] > written_at
     flush.failing = False
     store = open_store(path, flush)
     assert flush.done == 1

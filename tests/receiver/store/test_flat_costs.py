@@ -159,3 +159,16 @@ def live_through_everything(store: SqliteEventStore) -> None:
     store.backlog(Filter())
     store.pending_bytes()
     assert store.purge({}, Retention(0, 0), 10, NOON + 24 * HOUR) > 0
+
+
+def test_attempts_that_are_no_longer_told_are_no_longer_there(tmp_path: Path) -> None:
+    """A handler that is down for a week must not fill the disk."""
+    store = SqliteEventStore(tmp_path / "store.db", same=equal_bodies)
+    store.add([an_arrival()], {}, NOON)
+    for _ in range(55):
+        store.settle([retry(one, NOON) for one in claim_all(store)], NOON)
+
+    rows = connection_of(store).execute("SELECT count(*), max(number) FROM attempts").fetchone()
+
+    assert rows == (50, 55)
+    store.close()

@@ -165,6 +165,7 @@ class TestMigrations:
     EXPANDING = Migration(LATEST + 1, LATEST, ("ALTER TABLE events ADD COLUMN further TEXT NOT NULL DEFAULT ''",))
     BREAKING = Migration(LATEST + 1, LATEST + 1, ("ALTER TABLE events RENAME COLUMN subject TO about",))
     FAILING = Migration(LATEST + 1, LATEST, ("CREATE TABLE half (name TEXT)", "CREATE TABLE half (name TEXT)"))
+    MENDED = Migration(LATEST + 1, LATEST, ("CREATE TABLE half (name TEXT)",))
 
     def test_events_are_kept_over_a_migration(self, path: Path) -> None:
         """An upgrade is not a loss."""
@@ -204,7 +205,7 @@ class TestMigrations:
         with pytest.raises(sqlite3.OperationalError, match="already exists"):
             open_store(path, self.FAILING)
 
-        store = open_store(path)
+        store = open_store(path, self.MENDED)
         assert len(claim_all(store)) == 1
         store.close()
 
