@@ -45,8 +45,11 @@ class Flags:
         """Add *flag*; *given* is what `ArgumentParser.add_argument` takes."""
         variable = f"{self._program}_{flag.lstrip('-').replace('-', '_').upper()}"
         if variable in self._environ:
+            value = self._environ[variable]
+            if value not in map(str, given.get("choices") or [value]):
+                self._parser.error(f"{variable}: {value!r} is not one of {', '.join(map(str, given['choices']))}")
             # argparse turns a default that is text into the flag's type, and names the flag if it can't.
-            given = {**given, "default": self._environ[variable], "required": False}
+            given = {**given, "default": value, "required": False}
         self._parser.add_argument(flag, help=f"{help} [{variable}]", **given)
 
 

@@ -66,6 +66,14 @@ def test_a_setting_of_the_wrong_type_is_named(capsys):
     assert "--port" in capsys.readouterr().err
 
 
+def test_a_value_of_the_environment_must_be_one_of_the_choices(capsys):
+    """argparse looks at choices only on the command line."""
+    with pytest.raises(SystemExit):
+        parse(GREETER_LOG_LEVEL="loud")
+
+    assert "GREETER_LOG_LEVEL: 'loud' is not one of DEBUG" in capsys.readouterr().err
+
+
 def test_tls_takes_a_certificate_with_its_key():
     """With one of the two alone the handler would serve in plain text and nobody would know."""
     both = parse("--tls-certificate", "c.pem", "--tls-key", "k.pem", "--tls-client-ca", "a.pem")
