@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _UPKEEP_INTERVAL = 1.0
+_IDLE_AFTER = 5_000_000_000
 _TROUBLE_FIRST, _TROUBLE_LONGEST = 0.1, 5.0
 
 
@@ -63,6 +64,7 @@ class Forwarder:
         self._board = Board(BreakerPolicy(longest_open=int(settings.breaker_longest_open * 1e9)), random.random)
         self._seen: RouteBook | None = None
         self._carried = False
+        self._carried_at = 0
         self._trouble = ""
         self._stopping = asyncio.Event()
 
@@ -131,8 +133,13 @@ class Forwarder:
         step = await self._store.run(lambda _: self._carrier.step())
         if step.routes:
             self._dispatcher.wake()
-        self._carried = self._carried or step.carried > 0
-        return 0.0 if step.more else self._settings.poll_interval
+        now = self._clock.now()
+        if step.carried:
+            self._carried, self._carried_at = True, now
+        if step.more:
+            return 0.0
+        idle = now - self._carried_at > _IDLE_AFTER
+        return self._settings.idle_poll_interval if idle else self._settings.poll_interval
 
     async def _keep_up(self) -> float:
         found = await self._store.run(self._upkeep.round)
