@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from google.protobuf.message import Message
+
 from hookline.cloudevents.v1 import cloudevents_pb2
 from hookline.cometchat.v1 import payload_pb2
 from hookline.handler.v1 import handler_pb2
+from hookline_kit.typed import message_in
 
 TYPE_PREFIX = "com.cometchat."
 
@@ -57,9 +60,14 @@ class Event:
     payload: payload_pb2.Payload | None = field(repr=False)
     """The typed form of the body, or None: see `untyped`."""
     untyped: str
-    """Why there is no typed form; "" where there is one."""
+    """Why there is no typed form ("MALFORMED: data.message.sentAt: expected a time, ..."); "" where there is one."""
     traceparent: str
     """W3C trace context of the request; "" if it had none."""
+
+    @property
+    def message(self) -> Message | None:
+        """The typed message in `payload`, for `match event.message: case MessageSent(): ...`; None if there is none."""
+        return message_in(self.payload) if self.payload is not None else None
 
     def json(self) -> Any:
         """The body decoded, once; raises ValueError if it is not JSON (the gateway accepts only JSON objects)."""

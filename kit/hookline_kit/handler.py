@@ -8,18 +8,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from dataclasses import replace
-from typing import TypeAlias, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar, cast, overload
+
+from google.protobuf.message import Message
 
 from hookline_kit.batch import run_batch
 from hookline_kit.event import Event
 from hookline_kit.outcome import Accepted, Outcome, Reject, RetryAfter
 from hookline_kit.seen import Seen
 from hookline_kit.server import Server, ServerSettings, run_until_signalled
+from hookline_kit.typed import FIELDS, fields_of_trigger
 
 Result: TypeAlias = Outcome | None
 Function: TypeAlias = Callable[[Event], Result] | Callable[[Event], Awaitable[Result]]
 F = TypeVar("F", bound=Callable[[Event], Result | Awaitable[Result]])
+
+M = TypeVar("M", bound=Message)
+M2 = TypeVar("M2", bound=Message)
+M3 = TypeVar("M3", bound=Message)
+R = TypeVar("R", bound=Result | Awaitable[Result])
+TypedFunction: TypeAlias = Callable[[Event, M], R]
+Registers: TypeAlias = Callable[[TypedFunction[M, R]], TypedFunction[M, R]]
+"""A decorator of functions that take the event and its typed message."""
+
+LEFT_OUT = ("NOT_WANTED", "UNKNOWN_TRIGGER")
+"""Reasons for a missing typed form that lie with a route's setting or an older gateway: mended there, not in the event."""
 
 log = logging.getLogger("hookline_kit")
 
@@ -28,9 +42,14 @@ class Handler:
     """
     The functions that handle events, and the server that brings the events to them.
 
-    The function registered for an event's trigger gets it, else the one for its category, else the default. An event
-    that none of them takes is rejected, so that it stays visible as a dead letter: whoever wants to ignore the rest
-    says so with a default that does nothing.
+    The function registered for the class of an event's typed message gets it, else the one for its trigger, else the
+    one for its category, else the default. An event that none of them takes is rejected, so that it stays visible as a
+    dead letter: whoever wants to ignore the rest says so with a default that does nothing.
+
+    A function registered by class is never called without its message. Where the typed form is missing, the function
+    for the trigger gets the event, and if there is none nobody does, not even the default: a broken payload is rejected
+    with the reason that names the field; a form that was left out by the route (`payload: Raw`) or by an older gateway
+    has the event come again, until that is mended.
     """
 
     def __init__(self, *, seen: Seen | None = None, threads: int = 32, in_order: bool = True) -> None:
@@ -39,6 +58,7 @@ class Handler:
         person had it sent again. *threads* run the plain functions. *in_order*: a batch's events of one partition key
         run one after another, and one that asks to come again takes the later ones along.
         """
+        self._by_message: dict[str, Callable[[Event, Any], Result | Awaitable[Result]]] = {}
         self._by_trigger: dict[str, Function] = {}
         self._by_category: dict[str, Function] = {}
         self._default: Function | None = None
@@ -47,9 +67,31 @@ class Handler:
         self._running: set[tuple[str, str]] = set()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
 
-    def on(self, *triggers: str) -> Callable[[F], F]:
-        """Register the decorated function, async or plain, for these triggers; each has one function."""
-        return self._register(self._by_trigger, "trigger", triggers)
+    @overload
+    def on(self, *events: str) -> Callable[[F], F]: ...
+    @overload
+    def on(self, events: type[M], /) -> Registers[M, R]: ...
+    @overload
+    def on(self, events: type[M], other: type[M2], /) -> Registers[M | M2, R]: ...
+    @overload
+    def on(self, events: type[M], other: type[M2], another: type[M3], /) -> Registers[M | M2 | M3, R]: ...
+    @overload
+    def on(self, *events: type[Message]) -> Registers[Any, R]: ...
+
+    def on(self, *events: Any) -> Callable[[Any], Any]:
+        """
+        Register the decorated function, async or plain, for these events; each has one function.
+
+        By class of the typed message, `@handler.on(MessageSent)`, the function takes the event and its message:
+        `async def notify(event: Event, message: MessageSent) -> None`. By trigger, `@handler.on("message_sent")`, it
+        takes the event.
+        """
+        if not any(isinstance(event, type) for event in events):
+            return self._register(self._by_trigger, "trigger", events)
+        for event in events:
+            if event not in FIELDS:
+                raise ValueError(f"{getattr(event, '__name__', repr(event))} is no event's message")
+        return self._register(self._by_message, "message", [FIELDS[event] for event in events])
 
     def on_category(self, *categories: str) -> Callable[[F], F]:
         """Register the decorated function for these categories' events that no function for a trigger takes."""
@@ -84,15 +126,15 @@ class Handler:
         settings = replace(settings or ServerSettings(), host=host, port=port)
         asyncio.run(run_until_signalled(Server(self.handle, settings)))
 
-    def _register(self, table: dict[str, Function], kind: str, names: Sequence[str]) -> Callable[[F], F]:
+    def _register(self, table: dict[str, Any], kind: str, names: Sequence[str]) -> Callable[[Any], Any]:
         if not names:
             raise ValueError(f"name at least one {kind}")
 
-        def register(function: F) -> F:
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
             for name in names:
                 if name in table:
                     raise ValueError(f"{kind} {name!r} already has a function")
-                table[name] = cast("Function", function)
+                table[name] = function
             return function
 
         return register
@@ -119,24 +161,52 @@ class Handler:
         return outcome
 
     async def _handle(self, event: Event) -> Outcome:
-        function = self._by_trigger.get(event.trigger) or self._by_category.get(event.category) or self._default
-        if function is None:
-            log.warning("no function takes this event", extra={"delivery_id": event.delivery_id, "type": event.type})
-            return Reject(f"the handler has no function for trigger {event.trigger!r}")
+        chosen = self._choose(event)
+        if not isinstance(chosen, _Chosen):
+            fields = {"delivery_id": event.delivery_id, "type": event.type, "reason": chosen.reason}
+            log.warning("no function takes this event", extra=fields)
+            return chosen
         try:
-            return _outcome(event, await self._call(function, event))
+            return _outcome(event, await self._call(chosen))
         except Exception as error:  # noqa: BLE001  the author's code may raise anything, and none of it is an outcome
             return _failed(event, error)
 
-    async def _call(self, function: Function, event: Event) -> object:
-        if inspect.iscoroutinefunction(function):
-            return await function(event)
-        result = await self._in_thread(function, event)
+    def _choose(self, event: Event) -> "_Chosen | RetryAfter | Reject":
+        """The function that takes *event*, and with what; what becomes of an event that none takes."""
+        field = event.payload.WhichOneof("event") if event.payload else None
+        if field in self._by_message:
+            return _Chosen(self._by_message[field], (event, event.message))
+        if function := self._by_trigger.get(event.trigger):
+            return _Chosen(function, (event,))
+        if field is None and any(name in self._by_message for name in fields_of_trigger(event.trigger)):
+            return _without_message(event)
+        if function := self._by_category.get(event.category) or self._default:
+            return _Chosen(function, (event,))
+        return Reject(f"the handler has no function for trigger {event.trigger!r}")
+
+    async def _call(self, chosen: "_Chosen") -> object:
+        if inspect.iscoroutinefunction(chosen.function):
+            return await chosen.function(*chosen.arguments)
+        result = await self._in_thread(chosen.function, *chosen.arguments)
         return await result if inspect.isawaitable(result) else result
 
-    async def _in_thread(self, function: Callable[[Event], object], event: Event) -> object:
+    async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
         context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function, event)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A function and what it is called with."""
+
+    function: Callable[..., Any]
+    arguments: tuple[object, ...]
+
+
+def _without_message(event: Event) -> RetryAfter | Reject:
+    """What becomes of an event whose function wants the typed message, which is not there."""
+    reason = f"the handler needs the typed payload, and it is missing: {event.untyped or 'UNKNOWN'}"
+    return RetryAfter(None, reason) if event.untyped.startswith(LEFT_OUT) else Reject(reason)
 
 
 def _outcome(event: Event, result: object) -> Outcome:

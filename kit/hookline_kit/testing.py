@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from google.protobuf.message import Message
 from grpc import aio
 
 from hookline.cloudevents.v1 import cloudevents_pb2
@@ -22,6 +23,7 @@ from hookline.handler.v1 import handler_pb2, handler_pb2_grpc
 from hookline_kit.event import TYPE_PREFIX
 from hookline_kit.handler import Handler
 from hookline_kit.outcome import Outcome, outcome_of
+from hookline_kit.typed import payload_with
 
 CATEGORIES = ("message", "user", "group", "call", "meeting", "moderation", "campaign")
 CATEGORY_OF = {
@@ -46,13 +48,16 @@ def a_delivery(
     route: str = "main",
     attempt: int = 1,
     replay: bool = False,
-    payload: payload_pb2.Payload | None = None,
+    payload: payload_pb2.Payload | Message | None = None,
+    untyped: str = "UNKNOWN_TRIGGER",
     attributes: Mapping[str, str] | None = None,
 ) -> handler_pb2.Delivery:
     """
     A delivery as the gateway makes it of *body*: bytes, a sample file, or something to encode as JSON.
 
-    What is not given is read from the body (trigger), guessed from the trigger (category) or made up (ids).
+    What is not given is read from the body (trigger), guessed from the trigger (category) or made up (ids). *payload*
+    is the typed form, or the event's message alone (`MessageSent(...)`); without one, *untyped* says why it is missing:
+    UNKNOWN_TRIGGER, MALFORMED, TOO_LARGE or NOT_WANTED.
     """
     raw = (
         body.read_bytes() if isinstance(body, Path) else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -83,9 +88,11 @@ def a_delivery(
     cloud.attributes["hooklineattempt"].ce_integer = attempt
     if replay:
         cloud.attributes["hooklinereplay"].ce_boolean = True
-    delivery = handler_pb2.Delivery(delivery_id=f"{ingest_id}/{route}", event=cloud, payload=payload)
+    delivery = handler_pb2.Delivery(delivery_id=f"{ingest_id}/{route}", event=cloud)
     if payload is None:
-        delivery.untyped.reason = handler_pb2.Untyped.REASON_UNKNOWN_TRIGGER
+        delivery.untyped.reason = handler_pb2.Untyped.Reason.Value(f"REASON_{untyped}")
+    else:
+        delivery.payload.CopyFrom(payload_with(payload))
     return delivery
 
 
