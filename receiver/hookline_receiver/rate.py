@@ -43,10 +43,8 @@ def take(limit: RateLimit, full_at: int, now: int) -> Allowed | Limited:
     """
     if limit.requests_per_second <= 0:
         return Limited(math.inf)
-    interval = 1e9 / limit.requests_per_second
+    interval = max(1, round(1e9 / limit.requests_per_second))
     span = interval * limit.burst
     start = min(max(full_at, now), now + span)
     wait = start + interval - now - span
-    if wait > 1:  # ns: rounding
-        return Limited(wait / 1e9)
-    return Allowed(int(start + interval))
+    return Limited(wait / 1e9) if wait > 0 else Allowed(start + interval)
