@@ -97,6 +97,8 @@ class RoutePlan:
     batch_max_wait: int = 0
     retry: RetryPolicy = RetryPolicy()
     paused: bool = False
+    raw_only: bool = False
+    """The handler wants no typed payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ def _route(subscription: SubscriptionRef, route: pb.Route, matcher: MakeMatcher)
         batch_max_wait=_duration(policy, "batch_max_wait", 0),
         retry=_retry(policy),
         paused=route.paused,
+        raw_only=route.handler.payload == pb.Handler.PAYLOAD_FORM_RAW,
     )
 
 

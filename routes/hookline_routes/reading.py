@@ -24,6 +24,7 @@ from hookline_routes.resource import (
     NamespacesFrom,
     Ordering,
     Origin,
+    PayloadForm,
     PlaneMode,
     RateLimitSpec,
     ReferenceGrant,
@@ -267,6 +268,7 @@ def _handler(fields: Fields, namespace: str) -> HandlerSpec:
         ),
         timeout=fields.duration("timeout", 100 * MILLISECOND, 10 * MINUTE, 10 * SECOND),
         tls=_tls(fields),
+        payload=fields.one_of("payload", PayloadForm, PayloadForm.TYPED),
     )
     service.close()
     fields.close()

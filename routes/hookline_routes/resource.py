@@ -63,6 +63,13 @@ class Ordering(StrEnum):
     SUBSCRIPTION = "Subscription"
 
 
+class PayloadForm(StrEnum):
+    """What a handler wants beside the raw body."""
+
+    TYPED = "Typed"
+    RAW = "Raw"
+
+
 class PlaneMode(StrEnum):
     """Whose pods receive."""
 
@@ -139,6 +146,7 @@ class HandlerSpec:
     timeout: int
     """Nanoseconds."""
     tls: HandlerTLS | None
+    payload: PayloadForm = PayloadForm.TYPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hookline_routes.resource import (
     MatchSpec,
     Metadata,
     Ordering,
+    PayloadForm,
     RateLimitSpec,
     RouteSpec,
     WebhookSubscription,
@@ -145,6 +146,8 @@ def _handler(spec: HandlerSpec, ca_pem: bytes, tls: bool) -> routing.Handler:
         port=spec.service.port,
         timeout=duration(spec.timeout),
     )
+    if spec.payload is PayloadForm.RAW:
+        message.payload = routing.Handler.PAYLOAD_FORM_RAW
     if spec.tls and tls:
         message.tls.ca_pem = ca_pem
         message.tls.server_name = spec.tls.server_name

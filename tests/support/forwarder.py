@@ -111,12 +111,15 @@ def a_route(
     max_attempts: int = 0,
     paused: bool = False,
     tls: routing.TLS | None = None,
+    payload: routing.Handler.PayloadForm.ValueType = routing.Handler.PAYLOAD_FORM_UNSPECIFIED,
 ) -> routing.Route:
     """A route to `acme/{service}:{port}`."""
     return routing.Route(
         name=name,
         match=routing.Match(triggers=triggers, expression=expression),
-        handler=routing.Handler(namespace="acme", service=service, port=port, timeout=duration(timeout), tls=tls),
+        handler=routing.Handler(
+            namespace="acme", service=service, port=port, timeout=duration(timeout), tls=tls, payload=payload
+        ),
         delivery=routing.DeliveryPolicy(
             ordering=ordering,
             max_in_flight=max_in_flight,

@@ -32,7 +32,7 @@ from hookline_receiver.forwarder.decide import (
     weight,
 )
 from hookline_receiver.forwarder.lane import Capacity, Lane, Lanes, Planned, Room
-from hookline_receiver.forwarder.message import DEFAULT_LIMIT, LARGE, Built, Typed, Typer, build, pack
+from hookline_receiver.forwarder.message import DEFAULT_LIMIT, LARGE, NOT_WANTED, Built, Typed, Typer, build, pack
 from hookline_receiver.forwarder.store_thread import StoreRunner
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.forwarder.turn import Order, Turn, Turned, work_off
@@ -329,7 +329,8 @@ class Dispatcher:
         limit = self._limits.message_bytes
         built: list[Built] = []
         for claimed in group:
-            one = build(claimed, await self._typed(claimed.event), limit)
+            typed = NOT_WANTED if lane.plan.raw_only else await self._typed(claimed.event)
+            one = build(claimed, typed, limit)
             if isinstance(one, Built):
                 built.append(one)
             else:

@@ -30,6 +30,9 @@ Typed = Payload | pb.Untyped
 """The typed form of an event, or why there is none."""
 
 
+NOT_WANTED = pb.Untyped(reason=pb.Untyped.REASON_NOT_WANTED, detail="the route asks for the raw event only")
+
+
 class Typer:
     """
     The typed form of events, remembered for the routes and tries that follow.

@@ -59,6 +59,24 @@ async def test_what_is_due_is_delivered_once() -> None:
     assert len(rig.handlers.bodies("notifier")) == 20
 
 
+async def test_a_route_may_ask_for_the_raw_event_only() -> None:
+    """Typing is the forwarder's largest cost for an event; whoever archives bodies need not pay it."""
+    raw = a_route("archive", service="archive", payload=routing.Handler.PAYLOAD_FORM_RAW)
+    rig = a_rig(a_route(), raw)
+    async with rig.running():
+        rig.add(an_event())
+        await settle()
+
+        forms = {
+            service: one.untyped.reason for service, _, request in rig.handlers.requests for one in request.deliveries
+        }
+        bodies = rig.handlers.bodies("archive")
+
+    assert forms["archive"] == pb.Untyped.REASON_NOT_WANTED
+    assert forms["notifier"] != pb.Untyped.REASON_NOT_WANTED
+    assert bodies == rig.handlers.bodies("notifier")
+
+
 async def test_a_rejected_event_is_dead_and_an_other_of_its_batch_is_not() -> None:
     """Outcomes are event by event."""
     rig = a_rig(a_route(batch=2))

@@ -459,17 +459,43 @@ class Handler(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _PayloadForm:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PayloadFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Handler._PayloadForm.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PAYLOAD_FORM_UNSPECIFIED: Handler._PayloadForm.ValueType  # 0
+        """Not set; read as PAYLOAD_FORM_TYPED."""
+        PAYLOAD_FORM_TYPED: Handler._PayloadForm.ValueType  # 1
+        """The typed payload."""
+        PAYLOAD_FORM_RAW: Handler._PayloadForm.ValueType  # 2
+        """Nothing."""
+
+    class PayloadForm(_PayloadForm, metaclass=_PayloadFormEnumTypeWrapper):
+        """What a handler wants beside the raw body."""
+
+    PAYLOAD_FORM_UNSPECIFIED: Handler.PayloadForm.ValueType  # 0
+    """Not set; read as PAYLOAD_FORM_TYPED."""
+    PAYLOAD_FORM_TYPED: Handler.PayloadForm.ValueType  # 1
+    """The typed payload."""
+    PAYLOAD_FORM_RAW: Handler.PayloadForm.ValueType  # 2
+    """Nothing."""
+
     NAMESPACE_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The Service's namespace."""
     service: _builtins.str
     """The Service's name."""
     port: _builtins.int
     """Its port."""
+    payload: Global___Handler.PayloadForm.ValueType
+    """What it wants beside the raw body."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Deadline of one call."""
@@ -486,10 +512,11 @@ class Handler(_message.Message):
         port: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
         tls: Global___TLS | None = ...,
+        payload: Global___Handler.PayloadForm.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "port", b"port", "service", b"service", "timeout", b"timeout", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "payload", b"payload", "port", b"port", "service", b"service", "timeout", b"timeout", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
