@@ -17,14 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hookline_receiver.edge.admission import source_of
 from hookline_receiver.edge.exchange import Exchange
-from hookline_receiver.edge.head import (
-    BARE_LF,
-    FIRST_BYTE,
-    Head,
-    head_too_large,
-    malformed,
-    request_line_too_long,
-)
+from hookline_receiver.edge.head import Head
+from hookline_receiver.edge.incoming import Incoming
 from hookline_receiver.edge.message import MessageReader
 from hookline_receiver.edge.refusal import Refusal, render
 
@@ -35,8 +29,7 @@ log = logging.getLogger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes of body that wait for the application before reading pauses."""
-_LINE_END = b"\r\n"
-_HEAD_END = b"\r\n\r\n"
+INCOMPLETE = Refusal(400, "incomplete_request", "the connection ended before the request did")
 
 
 class Phase(enum.Enum):
@@ -57,27 +50,19 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._settings = server.settings
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._phase = Phase.HEAD
-        self._buffer = b""
-        self._scanned = 0
+        self._transport, self._phase = cast("asyncio.Transport", None), Phase.HEAD
+        self._incoming = Incoming(server.settings)
         self._deadline = 0.0
         self._exchange: Exchange | None = None
         self._reader = MessageReader(server.settings)
         self._waiting_bytes = 0
         self._body_deadline = 0.0
-        self._progress = 0
-        self._lingered = 0
+        self._progress = self._lingered = 0
         self._reading = True
-        self._ended = False
-        self._idle = False
-        self._skipped = False
-        self._keep_alive = False
-        self._head_only = False
+        self._ended = self._idle = self._keep_alive = False
         self._writable: asyncio.Future[None] | None = None
         self._write_deadline = 0.0
-        self._peer = ""
-        self._port = 0
+        self._peer, self._port = "", 0
         self._counted_address: str | None = None
         self._counted_request: str | None = None
         self._admitted = False
@@ -119,7 +104,7 @@ class Connection(asyncio.Protocol):
             # The next request has begun: from now on its head must hurry.
             self._idle = False
             self._deadline = self._loop.time() + self._settings.header_timeout
-        self._buffer = self._buffer + data if self._buffer else data
+        self._incoming.buffer += data
         if self._phase is Phase.HEAD:
             self._read_head()
         else:
@@ -130,8 +115,8 @@ class Connection(asyncio.Protocol):
         self._ended = True
         if self._phase is Phase.ANSWER:
             return True
-        if self._phase is Phase.BODY or (self._phase is Phase.HEAD and self._buffer):
-            self._refuse(Refusal(400, "incomplete_request", "the connection ended before the request did"))
+        if self._phase is Phase.BODY or (self._phase is Phase.HEAD and self._incoming.buffer):
+            self._refuse(INCOMPLETE)
             return True
         return False
 
@@ -159,45 +144,18 @@ class Connection(asyncio.Protocol):
     # Reading.
 
     def _read_head(self) -> None:
-        if not self._skipped and self._buffer.startswith(_LINE_END):
-            # One empty line before a request, which some senders put behind a body, is read over.
-            self._skipped = True
-            self._buffer = self._buffer[2:]
-            if not self._buffer:
-                return
-        self._head_only = self._buffer.startswith(b"HEAD ")
-        end = self._buffer.find(_HEAD_END, max(0, self._scanned - 3))
-        length = len(self._buffer) if end < 0 else end + 4
-        if length > self._settings.header_max_bytes:
-            self._refuse(head_too_large(self._settings))
-        elif end < 0:
-            objection = self._early_objection()
-            self._scanned = len(self._buffer)
-            if objection is not None:
-                self._refuse(objection)
-        elif self._line_too_long():
-            self._refuse(request_line_too_long(self._settings))
-        else:
-            block, self._buffer, self._scanned = self._buffer[: end + 4], self._buffer[end + 4 :], 0
-            head = self._reader.head(block)
-            if isinstance(head, Refusal):
-                self._refuse(head)
+        block = self._incoming.take()
+        if block is None:
+            if self._ended and self._incoming.buffer:
+                self._refuse(INCOMPLETE)
             else:
-                self._begin(head)
-
-    def _early_objection(self) -> Refusal | None:
-        """What can be seen of a head that is not whole yet."""
-        if FIRST_BYTE.match(self._buffer) is None and self._buffer != b"\r":
-            return malformed("this is not HTTP/1.1")
-        if BARE_LF.search(self._buffer, max(0, self._scanned - 1)):
-            return malformed("a line of the head does not end in CR LF")
-        if self._line_too_long():
-            return request_line_too_long(self._settings)
-        return None
-
-    def _line_too_long(self) -> bool:
-        limit = self._settings.request_line_max_bytes
-        return len(self._buffer) > limit + 2 and self._buffer.find(_LINE_END, 0, limit + 2) < 0
+                self._go_on_reading()
+            return
+        head = block if isinstance(block, Refusal) else self._reader.head(block)
+        if isinstance(head, Refusal):
+            self._refuse(head)
+        else:
+            self._begin(head)
 
     def _begin(self, head: Head) -> None:
         """The head is whole: hand the request on."""
@@ -217,7 +175,8 @@ class Connection(asyncio.Protocol):
         self._body_deadline = now + self._settings.body_timeout
         self._deadline = now + self._settings.body_progress_seconds
         self._keep_alive = head.keep_alive
-        data, self._buffer = self._buffer, b""
+        data = self._incoming.buffer
+        self._incoming.begin(b"")
         self._read_body(data)
         if self._exchange is exchange and not exchange.truncated:
             self._server.serve(exchange)
@@ -251,9 +210,9 @@ class Connection(asyncio.Protocol):
             self._progress += len(piece)
         if self._reader.complete:
             self._exchange.body_complete = True
-            self._buffer = self._reader.rest
+            self._incoming.begin(self._reader.rest)
             self._phase = Phase.ANSWER
-            if self._buffer:
+            if self._incoming.buffer:
                 self._pause_reading()
         elif self._waiting_bytes > HIGH_WATER:
             self._pause_reading()
@@ -265,16 +224,20 @@ class Connection(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
 
+    def _go_on_reading(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
     # What the exchange calls.
 
     def resume_reading(self) -> None:
         """The application has taken what there was of the body."""
         self._waiting_bytes = 0
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
+        if not self._reading:
             # The client was made to wait by us: its time begins anew.
             self._deadline = self._loop.time() + self._settings.body_progress_seconds
-            self._transport.resume_reading()
+            self._go_on_reading()
 
     def write(self, data: bytes) -> None:
         """Send *data*; nothing happens once the client is gone."""
@@ -287,7 +250,8 @@ class Connection(asyncio.Protocol):
 
     def must_close(self) -> bool:
         """Whether this connection ends with the answer that is about to begin."""
-        return not self._keep_alive or self._ended or self._server.draining.active or self._server.retiring
+        last = self._ended and not self._incoming.buffer
+        return last or not self._keep_alive or self._server.draining.active or self._server.retiring
 
     async def drained(self) -> None:
         """Wait until the client has taken most of what was written."""
@@ -310,21 +274,20 @@ class Connection(asyncio.Protocol):
         self.last_active = self._loop.time()
         self.served = True
         if close:
-            self._end(unread=not whole or bool(self._buffer))
+            self._end(unread=not whole or bool(self._incoming.buffer))
             return
         self._phase = Phase.HEAD
-        self._idle = not self._buffer
-        self._skipped = False
+        self._idle = not self._incoming.buffer
         self._deadline = self.last_active + self._settings.keep_alive_timeout
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
-        if self._buffer:
+        if self._incoming.buffer:
+            # What came behind the request is looked at before more is read; not now, the application is calling.
             self._deadline = self.last_active + self._settings.header_timeout
             self._loop.call_soon(self._read_pipelined)
+        else:
+            self._go_on_reading()
 
     def _read_pipelined(self) -> None:
-        if self._phase is Phase.HEAD and self._buffer and not self._transport.is_closing():
+        if self._phase is Phase.HEAD and not self._transport.is_closing():
             self._read_head()
 
     # Ending.
@@ -340,7 +303,7 @@ class Connection(asyncio.Protocol):
             if exchange.started:
                 self.abort()
                 return
-        self.write(render(refusal, head_only=self._head_only))
+        self.write(render(refusal, head_only=self._incoming.to_head))
         self._end(unread=True)
 
     def _cut_off(self, exchange: Exchange) -> None:
@@ -361,16 +324,14 @@ class Connection(asyncio.Protocol):
         Closing a socket with unread input makes the kernel send a reset, which can overtake the answer.
         """
         self._phase = Phase.LINGER
-        self._buffer = b""
+        self._incoming.buffer = b""
         if self._transport.is_closing():
             return
         if not unread or self._ended or not self._server.may_linger(admitted=self._admitted):
             self._transport.close()
             return
         self._deadline = self._loop.time() + self._settings.linger_timeout
-        if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+        self._go_on_reading()
         self._transport.write_eof()
 
     # What the server's sweep calls.
@@ -385,7 +346,7 @@ class Connection(asyncio.Protocol):
             return
         elif self._phase is Phase.LINGER:
             self._transport.abort()
-        elif self._buffer:
+        elif self._incoming.buffer:
             self._refuse(Refusal(408, "headers_timeout", "the request's head did not arrive in time"))
         else:
             self._server.counters.refused["idle_timeout"] += 1
@@ -407,7 +368,7 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self, before: float) -> None:
         """Close if nothing has been under way since *before*, and nothing has come that was not looked at yet."""
-        if self.idle_before(before) and not self._buffer and not self._has_unread():
+        if self.idle_before(before) and not self._incoming.buffer and not self._has_unread():
             self._transport.close()
 
     def leave_place(self) -> bool:

@@ -24,11 +24,6 @@ _LENGTH_DIGITS = 18
 _SAYS_MORE = frozenset([b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"])
 """Fields that the edge itself must understand."""
 
-FIRST_BYTE = re.compile(_TOKEN)
-"""What a request may begin with: anything else (TLS, garbage) need not be waited for."""
-BARE_LF = re.compile(rb"(?<!\r)\n")
-"""What no head may hold: found early, it need not be waited for."""
-
 
 class Head(NamedTuple):
     """A request's head, and what it means for the bytes after it."""

@@ -86,7 +86,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @example(GOOD[0])
 @example(GOOD[1])
 @example(GOOD[2])
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_what_is_understood_is_understood_alike_by_another_reader(request_bytes: bytes) -> None:
     """Smuggling lives on differences: what llhttp and our rules accept, h11 reads alike, or refuses."""
     ours = understood(request_bytes)

@@ -314,6 +314,16 @@ def test_pipelined_requests_are_answered_one_after_another(edge: Edge) -> None:
     assert [answer.json["body"] for answer in answers.all] == [*map(str, range(count)), "last"]
 
 
+def test_a_pipeline_whose_sender_ends_behind_it_is_answered_whole(edge: Edge) -> None:
+    """It has sent all it wanted, in one go."""
+    with edge.connect() as connection:
+        connection.sendall(b"".join(a_post("/echo", b"%d" % number) for number in range(20)))
+        connection.shutdown(socket.SHUT_WR)
+        answers = read_answers(connection).all
+
+    assert [answer.json["body"] for answer in answers] == [str(number) for number in range(20)]
+
+
 def test_only_one_pipelined_request_is_under_way(edge: Edge) -> None:
     """A pipeline must not buy more of the application's time than one connection has."""
     with edge.connect() as connection:
