@@ -15,9 +15,9 @@ from enum import Enum
 from typing import TypeVar
 
 from hookline_receiver.basic_auth import credential
-from hookline_receiver.credentials import Verifier, decoy, slots
+from hookline_receiver.credentials import Verifier, slots, slow_message, tag_matches
 from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
-from hookline_routes.verifier import proof_matches, tag_matches
+from hookline_routes.verifier import proof_matches
 
 T = TypeVar("T")
 
@@ -86,10 +86,10 @@ class Gate:
         if shown is None or header is None:
             return Closed(shown=False)
         key = key or self._secret
-        suspects = [slot for slot in slots(verifiers, path, key) if tag_matches(slot.message, key, shown)]
+        suspects = [slot for slot in slots(verifiers, path, key) if tag_matches(slot, key, shown)]
         digest = self._digest(header)
         for suspect in suspects:
-            if not suspect.slow and proof_matches(suspect.message, shown):
+            if not suspect.slow and suspect.message is not None and proof_matches(suspect.message, shown):
                 return self._prove(suspect, digest, Way.FAST)
         try:
             for suspect in suspects:
@@ -113,9 +113,8 @@ class Gate:
         key = suspect.fingerprint + digest
         if key in self._disproven:
             return False
-        # SECURITY: one that has a fast proof, and was found wrong by it, is refused as slowly as the others.
-        slow = suspect if suspect.slow else decoy(path, self._secret, 0)
-        right = await self._slow_hashes.run(key, path, lambda: proof_matches(slow.message, shown))
+        proof = slow_message(suspect)
+        right = await self._slow_hashes.run(key, path, lambda: proof_matches(proof, shown))
         if not right:
             _remember(self._disproven, key, None, self._remembered)
         return right

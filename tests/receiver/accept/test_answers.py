@@ -156,7 +156,7 @@ def fixed(answer: HttpAnswer) -> dict[str, str]:
 
 
 def test_an_unknown_path_takes_no_other_time_than_a_wrong_password(receiver: Receiver) -> None:
-    """Measured in turns, compared by medians: less than a fifth apart, where a slow hash would be twenty times."""
+    """Measured in turns; the quick tenth is compared, which other work on the machine disturbs least."""
     times: dict[str, list[float]] = {"/acme/chat": [], "/acme/nowhere": [], "/acme/suspended": []}
     connection = receiver.connect()
     for n in range(300):
@@ -167,9 +167,10 @@ def test_an_unknown_path_takes_no_other_time_than_a_wrong_password(receiver: Rec
             found.append(time.perf_counter() - began)
     connection.close()
 
-    medians = {path: sorted(found)[len(found) // 2] for path, found in times.items()}
+    quick = {path: sorted(found)[len(found) // 10] for path, found in times.items()}
 
-    assert max(medians.values()) < 1.2 * min(medians.values()) + 50e-6, medians
+    print({path: f"{seconds * 1e6:.0f} µs" for path, seconds in quick.items()})
+    assert max(quick.values()) < 1.25 * min(quick.values()) + 50e-6, quick
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])

@@ -10,7 +10,7 @@ import pytest
 
 from hookline_receiver.authenticate import Closed, Gate, Opened, Way
 from hookline_receiver.basic_auth import credential
-from hookline_receiver.credentials import SLOTS, Verifier, decoy, slots, verifier_of
+from hookline_receiver.credentials import SLOTS, Verifier, slots, verifier_of
 from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
 from support.receiver import PASSWORD, TAG_KEY, USERNAME, Credential, a_verifier, basic
 
@@ -53,7 +53,7 @@ def header(password: str = PASSWORD, username: str = USERNAME) -> bytes:
 
 def colliding(path: bytes, known: list[Verifier]) -> bytes:
     """A wrong password's header that passes the tag of the first slot of *path*."""
-    first = slots(known, path, TAG_KEY)[0].message
+    first = slots(known, path, TAG_KEY)[0]
     salt, tag = first.salt, first.tag
     for n in range(2_000_000):
         shown = b"u:%d" % n
@@ -273,9 +273,9 @@ def test_every_endpoint_is_looked_at_through_four_slots() -> None:
 
 def test_decoys_are_fixed_for_path_and_key() -> None:
     """Workers and pods agree on them, and nothing about one path says anything about another's."""
-    assert decoy(PATH, TAG_KEY, 0) == decoy(PATH, TAG_KEY, 0)
-    different = {bytes(decoy(p, k, n).message.salt) for p in (PATH, b"/x/y") for k in (TAG_KEY, b"x") for n in (0, 1)}
-    assert len(different) == 8
+    assert slots([], PATH, TAG_KEY) == slots([], PATH, TAG_KEY)
+    made = [slot for path in (PATH, b"/x/y") for key in (TAG_KEY, b"x") for slot in slots([], path, key)]
+    assert len({slot.salt for slot in made}) == len({slot.fingerprint for slot in made}) == 16
 
 
 def test_a_header_is_nowhere_in_memory_that_is_kept() -> None:
