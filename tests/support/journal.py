@@ -39,6 +39,8 @@ class BreakableDisk(OsDisk):
         """What was asked of it."""
         self.free_bytes: int | None = None
         """What `free` says instead of the truth."""
+        self.bad_blocks: set[int] = set()
+        """Offsets of blocks that can't be read, in every file."""
         self._faults: dict[str, deque[OSError | int | None]] = {}
         self._always: dict[str, OSError] = {}
         self._gate = threading.Event()
@@ -83,6 +85,12 @@ class BreakableDisk(OsDisk):
         """See Disk."""
         taken = self._fault("write")
         return super().write(descriptor, data if taken is None else data[:taken])
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """See Disk; fails where it touches `bad_blocks`."""
+        if any(block < offset + size and offset < block + 4096 for block in self.bad_blocks):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(descriptor, size, offset)
 
     def sync(self, descriptor: int) -> None:
         """See Disk."""

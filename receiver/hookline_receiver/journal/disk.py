@@ -1,8 +1,8 @@
 """
 The file-system calls that durability hangs on, as a port: what a test breaks, delays or counts.
 
-Everything that decides whether an acknowledged record is there after a power failure goes through here; reading, and
-what is only for the running processes (locks, `pending`), does not.
+Everything that decides whether an acknowledged record is there after a power failure, or can be read, goes through here;
+what is only for the running processes (locks, `pending`) does not.
 """
 
 import fcntl
@@ -19,6 +19,9 @@ class Disk(Protocol):
 
     def write(self, descriptor: int, data: bytes) -> int:
         """How many bytes of *data* were taken, from its start; may be fewer than all."""
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Up to *size* bytes from *offset* on; fewer at the end of the file only."""
 
     def sync(self, descriptor: int) -> None:
         """Return once the file's data and length are on stable storage."""
@@ -61,6 +64,10 @@ class OsDisk:
     def write(self, descriptor: int, data: bytes) -> int:
         """How many bytes of *data* were taken."""
         return os.write(descriptor, data)
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Up to *size* bytes from *offset* on."""
+        return os.pread(descriptor, size, offset)
 
     def sync(self, descriptor: int) -> None:
         """Data and length on stable storage; on macOS past the drive's cache too, where fsync stops."""

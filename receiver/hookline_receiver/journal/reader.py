@@ -29,28 +29,34 @@ from hookline_receiver.journal.folder import (
 )
 from hookline_receiver.journal.format import FIRST, Header, Unreadable
 from hookline_receiver.journal.port import Damage, Entry, Position
-from hookline_receiver.journal.segment import Gap, Scan, SegmentFile
+from hookline_receiver.journal.segment import Gap, Patience, Scan, SegmentFile
 
 log = logging.getLogger(__name__)
 
 VISIBLE_AFTER = 50_000
 """Nanoseconds after which a store by one core is seen by all others, with much to spare: see `watermark`."""
 
+PATIENCE = 60.0
+"""Seconds for which a read that fails is tried again, OSError going to the caller, before it counts as damage."""
+
 
 class SegmentJournalReader:
     """One journal, live or left behind."""
 
-    def __init__(self, folder: Path, disk: Disk | None = None, boot: bytes | None = None) -> None:
-        """Read *folder*, whose name is the journal's UUID; *boot*: this boot's id."""
+    def __init__(
+        self, folder: Path, disk: Disk | None = None, boot: bytes | None = None, patience: float = PATIENCE
+    ) -> None:
+        """Read *folder*, whose name is the journal's UUID; *boot*: this boot's id; *patience* with reads that fail."""
         self._folder = folder
         self._journal = UUID(folder.name).bytes
         self._disk = disk or OsDisk()
         self._boot = boot_id() if boot is None else boot
+        self._patience = Patience(patience, time.monotonic)
         self._lock = FolderLock(folder)
         self._pending: PendingStamp | None = None
         self._segment: SegmentFile | None = None
         self._refused: set[int] = set()
-        self._newer = False
+        self._newer: bool | None = None
         self._header: Header | None = None
 
     @property
@@ -82,7 +88,9 @@ class SegmentJournalReader:
 
     def abandoned(self) -> bool:
         """Whether the writer is gone for good, and all that it left can be read by this release."""
-        return self._writer_gone() and not self._newer
+        if self._writer_gone() and self._newer is None:
+            self._newer = any(self._is_newer(number) for number in segment_numbers(self._folder))
+        return self._newer is False
 
     def watermark(self, now: int) -> int:
         """No record that becomes visible after this call has a stamp below the returned one."""
@@ -152,9 +160,7 @@ class SegmentJournalReader:
         self._lock.release()
 
     def _writer_gone(self) -> bool:
-        if not self._lock.held and self._lock.take():
-            self._newer = any(self._is_newer(number) for number in segment_numbers(self._folder))
-        return self._lock.held
+        return self._lock.take()
 
     def _is_newer(self, number: int) -> bool:
         with contextlib.closing(self._open(number)) as segment:
@@ -173,7 +179,8 @@ class SegmentJournalReader:
                     yield segment.header
 
     def _open(self, number: int) -> SegmentFile:
-        return SegmentFile(self._folder, segment_name(number), self._journal, number)
+        path = self._folder / segment_name(number)
+        return SegmentFile(path, self._journal, number, self._disk, self._patience)
 
     def _open_from(self, place: Position) -> SegmentFile | None:
         """The segment that holds *place*, or the next one that there is."""

@@ -1,11 +1,13 @@
 """One segment as a reader sees it: what can be read of it now, and what bytes that are no record mean."""
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from hookline_receiver.journal.disk import Disk
 from hookline_receiver.journal.format import (
     FIRST,
     HEAD_SIZE,
@@ -20,6 +22,8 @@ from hookline_receiver.journal.format import (
 
 WINDOW = 2**20
 """Bytes that are read at once."""
+BLOCK = 4096
+"""Bytes that are given up at once where the disk can't read them."""
 
 
 class Hole(Enum):
@@ -69,13 +73,39 @@ class Gap:
     reason: str
 
 
+class Patience:
+    """
+    How long a read that fails is tried again before what can't be read counts as damage.
+
+    A volume that is away for a moment must not cost events; a bad sector must not stop all others for ever.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+
+    def lost(self) -> bool:
+        """A read failed: whether that has gone on for too long."""
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        return now - self._since >= self._seconds
+
+    def renew(self) -> None:
+        """A read succeeded."""
+        self._since = None
+
+
 class SegmentFile:
     """An open segment."""
 
-    def __init__(self, folder: Path, name: str, journal: bytes, number: int) -> None:
+    def __init__(self, path: Path, journal: bytes, number: int, disk: Disk, patience: Patience) -> None:
         """Open it. Raises OSError."""
         self.number = number
-        self.path = folder / name
+        self.path = path
+        self._disk = disk
+        self._patience = patience
         self.followed = False
         """Whether there is a later segment, so that nothing more is written here."""
         self.end: int | None = None
@@ -83,7 +113,11 @@ class SegmentFile:
         self.stuck: tuple[int, int, bool] | None = None
         """Offset, size and state at which nothing could be said: not to be looked at again until one has changed."""
         self._descriptor = os.open(self.path, os.O_RDONLY)
-        self.header = _expected(decode_header(os.pread(self._descriptor, FIRST, 0)), journal, number)
+        try:
+            self.header = _expected(decode_header(self._read(FIRST, 0)), journal, number)
+        except OSError:
+            self.close()
+            raise
         self.framing = Framing(self.header.salt) if isinstance(self.header, Header) else None
         self._window = b""
         self._window_at = 0
@@ -106,9 +140,31 @@ class SegmentFile:
         """Bytes with *least* from *offset* on among them, unless *limit* comes first; and where they begin."""
         end = self._window_at + len(self._window)
         if not self._window_at <= offset <= end or end < min(limit, offset + least):
-            self._window = os.pread(self._descriptor, min(max(WINDOW, least), limit - offset), offset)
+            self._window = self._read(min(max(WINDOW, least), limit - offset), offset)
             self._window_at = offset
+            self._patience.renew()
         return self._window, self._window_at
+
+    def _read(self, size: int, offset: int) -> bytes:
+        """Bytes of the file, zeros for what can't be read once patience is lost. Raises OSError until then."""
+        try:
+            return self._disk.read(self._descriptor, size, offset)
+        except OSError as error:
+            if error.errno != errno.EIO or not self._patience.lost():
+                raise
+            ends = range(offset - offset % BLOCK + BLOCK, offset + size + BLOCK, BLOCK)
+            starts = (offset, *ends)
+            return b"".join(
+                self._read_block(min(end, offset + size) - start, start)
+                for start, end in zip(starts, ends, strict=False)
+                if start < offset + size
+            )
+
+    def _read_block(self, size: int, offset: int) -> bytes:
+        try:
+            return self._disk.read(self._descriptor, size, offset)
+        except OSError:
+            return bytes(max(0, min(size, os.fstat(self._descriptor).st_size - offset)))
 
     def forget_window(self) -> None:
         """Read anew next time."""

@@ -18,7 +18,7 @@ from hookline_receiver.journal.format import COPY_AT, FIRST, FORMAT, HEAD_SIZE, 
 from hookline_receiver.journal.port import Damage, Entry, Position
 from hookline_receiver.journal.reader import SegmentJournalReader, SegmentJournals
 from hookline_receiver.journal.writer import SegmentJournal
-from support.journal import ALL, after, damages, everything, left, only_reader, payloads, segments, small
+from support.journal import ALL, BreakableDisk, after, damages, everything, left, only_reader, payloads, segments, small
 
 OTHER_BOOT = b"another boot's."
 
@@ -507,3 +507,36 @@ def test_records_longer_than_a_window_are_read_whole(tmp_path: Path) -> None:
         for _ in sent:
             found.append(next(iter(reader.read(after(found[-1]) if found else None, ALL))))
     assert payloads(found) == sent
+
+
+@pytest.mark.parametrize("bad", [0, COPY_AT, FIRST, FIRST + 2 * 4096, FIRST + 4 * 4096])
+def test_a_block_that_can_not_be_read_costs_what_is_in_it_and_no_more(tmp_path: Path, bad: int) -> None:
+    """A bad sector answers with an error for ever; the events behind it must not wait for ever."""
+    sent = [b"%02d" % number * 500 for number in range(20)]
+    folder = written(tmp_path / "journal", *([payload] for payload in sent))
+    places = where(folder)
+    disk = BreakableDisk()
+    disk.bad_blocks = {bad}
+
+    with contextlib.closing(SegmentJournalReader(folder, disk, patience=0)) as reader:
+        items = everything(reader)
+
+    assert payloads(items) == [one for one in sent if places[one][2] <= bad or places[one][1] >= bad + 4096]
+    assert len(damages(items)) == (bad >= FIRST)
+
+
+def test_a_read_that_fails_is_tried_again_before_anything_is_given_up(tmp_path: Path) -> None:
+    """A volume that is away for a moment must not cost an event."""
+    folder = written(tmp_path / "journal", [b"first"], [b"second"])
+    disk = BreakableDisk()
+    disk.bad_blocks = {FIRST}
+
+    with contextlib.closing(SegmentJournalReader(folder, disk, patience=60)) as reader:
+        for _ in range(3):
+            with pytest.raises(OSError, match="Input/output error"):
+                everything(reader)
+        disk.bad_blocks = set()
+        items = everything(reader)
+
+    assert payloads(items) == [b"first", b"second"]
+    assert damages(items) == []
