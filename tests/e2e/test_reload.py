@@ -114,3 +114,23 @@ _NUMBERS = iter(range(1000, 1_000_000))
 
 async def _answers(sender, status):
     return await sender.post(a_message(next(_NUMBERS))) == status
+
+
+async def test_routes_that_can_t_be_written_now_are_tried_again(tmp_path):
+    """A full disk must neither end the gateway nor leave the old routes in force for ever."""
+    with listeners(tmp_path, handler="accept") as handlers:
+        address = {"handler": handlers["handler"].address}
+        with gateway(tmp_path / "gateway", a_secret(), a_subscription(ROUTE), handlers=address) as running:
+            # A folder where the new file goes: what can't be written stands for every reason why.
+            obstacle = running.data / "routes" / ".forwarder.binpb.new"
+            obstacle.mkdir()
+            running.say(a_secret(), a_subscription(ROUTE), a_subscription(ROUTE, name="other"))
+            running.command.line("the changed manifests can't be put in force, and are tried again")
+            async with client(running.url) as sender:
+                assert await sender.post(a_message(1)) == 200
+
+            obstacle.rmdir()
+
+            running.command.line("the changed manifests are in force")
+            async with client(running.url, "/acme/other") as sender:
+                await until(lambda: _answers(sender, 200))

@@ -17,8 +17,11 @@ from hookline_cli.dev.programs import Listen, forwarder, readiness, receiver
 from hookline_cli.dev.publishing import Publication, publish
 from hookline_cli.dev.supervising import Supervisor
 from hookline_cli.dev.telling import Teller
-from hookline_cli.failure import FAILED, Failure
+from hookline_cli.failure import FAILED, UNAVAILABLE, Failure
 from hookline_cli.manifest_files import Stamp, stamp_of
+
+TROUBLE = 5.0
+"""Seconds until a disk that was full is tried again."""
 
 LOOK = 0.25
 """Seconds between two looks at the manifests; a change is taken up when it was there twice, so half a second at most."""
@@ -62,7 +65,10 @@ class Session:
         compilation = await asyncio.to_thread(compile_paths, self._settings.paths, self._keyring)
         if compilation.refused:
             raise Failure("\n".join(["these manifests can't be served:", *refusal(compilation.problems)]), FAILED)
-        await self._serve(compilation, running=False)
+        try:
+            await self._serve(compilation, running=False)
+        except OSError as error:
+            raise Failure(f"{self._settings.folder.routes}: {error}", UNAVAILABLE) from error
         await self._supervise(stamp)
 
     def _on_signal(self) -> None:
@@ -95,8 +101,13 @@ class Session:
             now = stamp_of(self._settings.paths)
             # Seen twice: an editor may be in the middle of writing.
             if now != stamp and now == pending:
-                stamp = now
-                await self._reload()
+                try:
+                    await self._reload()
+                except OSError as error:
+                    self._say(f"the changed manifests can't be put in force, and are tried again: {error}")
+                    await asyncio.sleep(TROUBLE)
+                else:
+                    stamp = now
             pending = now
 
     async def _reload(self) -> None:
