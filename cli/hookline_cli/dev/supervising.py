@@ -151,8 +151,12 @@ def ending_with_parent() -> Callable[[], None]:
     # Loaded here, in the parent: between fork and exec nothing should be that takes locks or allocates much.
     prctl = ctypes.CDLL(None).prctl
     set_parent_death_signal = 1
+    parent = os.getpid()
 
     def before() -> None:
         prctl(set_parent_death_signal, signal.SIGTERM)
+        if os.getppid() != parent:
+            # It died before the signal was asked for.
+            os._exit(1)
 
     return before
