@@ -28,12 +28,13 @@ from hookline_receiver.store.port import (
     Target,
 )
 from hookline_receiver.store.sqlite import SqliteEventStore
-from support.store import MINUTE, NOON, SECOND, SUBSCRIPTION, an_attempt, an_event, an_ingest_id
+from support.store import HOUR, MINUTE, NOON, SECOND, SUBSCRIPTION, an_attempt, an_event, an_ingest_id
 
 OTHER = SubscriptionRef("uid-other", "globex", "chat")
 ROUTES = [RouteRef(SUBSCRIPTION, "notify"), RouteRef(SUBSCRIPTION, "analytics"), RouteRef(OTHER, "notify")]
 KEYS = [b"", bytes(16), bytes(15) + b"\x01"]
 DURATIONS = st.sampled_from([0, 1, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE])
+RESULTS = st.sampled_from(["delivered", "retry", "dead"])
 LIMITS = st.sampled_from([1, 2, 100])
 ROUTE = st.sampled_from(ROUTES)
 SOME_ROUTES = st.lists(ROUTE, unique=True)
@@ -111,7 +112,7 @@ class Engines(RuleBasedStateMachine):
     def the_clock_is_set_back(self) -> None:
         self.now -= SECOND
 
-    @rule(batch=st.lists(plans(), max_size=4), segment=st.integers(1, 3), offset=st.integers(0, 9))
+    @rule(batch=st.lists(plans(), min_size=1, max_size=4), segment=st.integers(1, 3), offset=st.integers(0, 9))
     def add(self, batch: list[dict[str, Any]], segment: int, offset: int) -> None:
         arrivals = [arrival(plan, self.now) for plan in batch]
         self.ids |= {one.event.ingest_id for one in arrivals}
@@ -123,24 +124,38 @@ class Engines(RuleBasedStateMachine):
         claimed = self.both(lambda store: list(store.claim(route, limit, max_bytes, self.now, self.now + lease)))
         return multiple(*claimed)
 
+    @rule(route=ROUTE, result=RESULTS)
+    def work_off(self, route: RouteRef, result: str) -> None:
+        """Everything due, with one result: what most of a store's life is, and rarely comes about by single steps."""
+        lease = self.now + MINUTE
+        claimed = self.both(lambda store: list(store.claim(route, 100, 100, self.now, lease)))
+        settlements = [
+            Settlement(one.delivery_id, one.fence, self.become(result, SECOND), an_attempt()) for one in claimed
+        ]
+        self.both(lambda store: sorted(store.settle(settlements, self.now)))
+
+    def become(self, result: str, delay: int) -> Delivered | RetryAt | Dead:
+        results = {
+            "delivered": Delivered(),
+            "retry": RetryAt(self.now + delay),
+            "dead": Dead(DeadReason.REJECTED, "no"),
+        }
+        return results[result]
+
     @rule(claim=claims, by=DURATIONS)
     def extend(self, claim: Claimed, by: int) -> None:
         self.both(lambda store: list(store.extend([(claim.delivery_id, claim.fence)], self.now + by)))
 
     @rule(
         chosen=st.lists(claims, min_size=1, max_size=4, unique_by=lambda claim: claim.delivery_id),
-        result=st.sampled_from(["delivered", "retry", "dead"]),
+        result=RESULTS,
         code=st.sampled_from(["", "answered", "unanswered"]),
         delay=DURATIONS,
     )
     def settle(self, chosen: list[Claimed], result: str, code: str, delay: int) -> None:
         attempt = an_attempt(code, answered=code == "answered", started_at=self.now) if code else None
-        become = {
-            "delivered": Delivered(),
-            "retry": RetryAt(self.now + delay),
-            "dead": Dead(DeadReason.REJECTED, "no"),
-        }
-        settlements = [Settlement(claim.delivery_id, claim.fence, become[result], attempt) for claim in chosen]
+        become = self.become(result, delay)
+        settlements = [Settlement(claim.delivery_id, claim.fence, become, attempt) for claim in chosen]
         self.both(lambda store: sorted(store.settle(settlements, self.now)))
 
     @rule()
@@ -180,6 +195,12 @@ class Engines(RuleBasedStateMachine):
         retention = {SUBSCRIPTION: Retention(delivered, dead)}
         rest = Retention(default, default)
         self.both(lambda store: in_steps(limit, lambda: store.purge(retention, rest, limit, self.now)))
+
+    @rule()
+    def purge_all(self) -> None:
+        """Everything that has ended."""
+        later = self.now + 2 * HOUR
+        self.both(lambda store: in_steps(100, lambda: store.purge({}, Retention(0, 0), 100, later)))
 
     @rule()
     def reopen(self) -> None:
@@ -248,7 +269,7 @@ COUNTED_ENDED = """
 """
 
 Engines.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     database=None,
