@@ -255,7 +255,9 @@ class Edge:
     def noted(self, kind: str) -> list[dict[str, Any]]:
         """What the application wrote down."""
         record = self.folder / "record"
-        lines = record.read_text().splitlines() if record.exists() else []
+        text = record.read_text() if record.exists() else ""
+        # The last line may be on its way.
+        lines = text[: text.rfind("\n") + 1].splitlines()
         return [entry for entry in map(json.loads, lines) if entry["kind"] == kind]
 
     def connect(self) -> socket.socket:

@@ -136,6 +136,20 @@ def test_a_chunked_body_cut_short_is_never_complete(chunks: list[bytes], rest: b
     assert (whole.complete, body, whole.rest) == (True, b"".join(chunks), rest)
 
 
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0;x=y\r\nDigest: z\r\n\r\n"], ids=["plain", "with a trailer"])
+def test_what_follows_a_chunked_body_is_left_for_the_next_wherever_it_is_cut(end: bytes) -> None:
+    """llhttp does not say where a message ended: read one byte too far, and the next request is lost or mangled."""
+    wire, rest = b"5\r\nhe\r\n\r\r\n" + end, b"POST /next HTTP/1.1\r\n\r\n"
+    for cut in range(len(wire) + len(rest)):
+        reader, _ = a_head(CHUNKED) or pytest.fail("refused")
+
+        first, second = reader.feed((wire + rest)[:cut]), reader.feed((wire + rest)[cut:])
+
+        assert isinstance(first, bytes), cut
+        assert isinstance(second, bytes), cut
+        assert (first + second, reader.complete, reader.rest) == (b"he\r\n\r", True, rest), cut
+
+
 def test_a_body_of_tiny_chunks_is_read_in_time_that_grows_with_its_length() -> None:
     """Else one sender with 256 KiB of one-byte chunks would stop the worker for seconds."""
     reader, _ = a_head(CHUNKED) or pytest.fail("refused")

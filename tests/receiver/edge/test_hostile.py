@@ -266,11 +266,20 @@ def test_a_greedy_request_is_refused_at_once(edge: Edge, request_bytes: bytes, s
     assert not answers.reset
 
 
-def test_a_refusal_without_reading_reaches_a_sender_that_goes_on_sending(edge: Edge) -> None:
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (a_post("/deaf", b"x" * 3_000_000), 413),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 3_000_000, 413),
+        (a_chunked_post("/echo", b"nonsense\r\n" + b"x" * 3_000_000), 400),
+    ],
+    ids=["by the application", "by the edge", "within a body"],
+)
+def test_a_refusal_reaches_a_sender_that_goes_on_sending(edge: Edge, request_bytes: bytes, status: int) -> None:
     """A reset would overtake the answer, and the sender would try again what can't be accepted."""
-    answers = edge.talk(a_post("/deaf", b"x" * 3_000_000))
+    answers = edge.talk(request_bytes)
 
-    assert (answers.only.status, answers.only.closes, answers.reset) == (413, True, False)
+    assert (answers.only.status, answers.only.closes, answers.reset) == (status, True, False)
 
 
 def test_a_chunked_body_is_cut_at_the_applications_limit(edge: Edge) -> None:
