@@ -14,7 +14,7 @@ from hookline_receiver.forwarder.decide import CallFailed
 from hookline_receiver.forwarder.lane import Capacity
 from hookline_receiver.forwarder.loop import LoopLimits
 from hookline_receiver.store.memory import MemoryEventStore
-from hookline_receiver.store.port import Filter, Settlement, StoreUnavailable
+from hookline_receiver.store.port import Claimed, Filter, Settlement, StoreUnavailable
 from support.forwarder import (
     SECOND,
     a_book,
@@ -180,6 +180,25 @@ async def test_every_route_gets_its_turn_however_many_are_due() -> None:
         assert all(len(rig.handlers.bodies(f"s{number}")) == 40 for number in range(30))
 
 
+async def test_routes_that_are_full_do_not_hide_those_behind_them() -> None:
+    """More routes hang with a backlog than a turn looks at, and all are longer due than the healthy one."""
+    stuck = [f"stuck-{number}" for number in range(12)]
+    routes = [a_route(name, service=name, max_in_flight=1, timeout=600, triggers=["call_ended"]) for name in stuck]
+    fine = a_route("fine", service="fine", triggers=["message_sent"])
+    rig = LoopRig(a_book(a_subscription(*routes, fine)), limits=LoopLimits(look=5))
+    rig.handlers.scripts = dict.fromkeys(stuck, hang)
+    async with rig.running():
+        rig.add(*(an_event(trigger="call_ended") for _ in range(10)))
+        await rig.clock.advance(3)
+        for _ in range(5):
+            rig.add(an_event(trigger="message_sent"))
+            await rig.clock.advance(1)
+
+        times = rig.handlers.times("fine")
+        assert len(times) == 5
+        assert max(when - 3 - number for number, when in enumerate(times)) < 0.5
+
+
 async def test_no_route_exceeds_its_in_flight_cap() -> None:
     """A tenant sets it to protect a database behind the handler."""
     rig = a_rig(a_route(max_in_flight=10, batch=4))
@@ -280,6 +299,70 @@ async def test_an_endpoint_that_comes_up_ends_the_wait() -> None:
 
         assert len(rig.handlers.requests) == done + 1
         assert rig.states([event]) == ["Delivered"]
+
+
+async def test_an_answer_closes_the_breaker_however_late_it_comes() -> None:
+    """Three calls failed, the fourth was under way and was answered: the handler is there, nobody waits any longer."""
+    routes = (a_route(max_in_flight=4, triggers=["message_sent"]), a_route("other", triggers=["call_ended"]))
+    rig = a_rig(*routes, chance=lambda: 0.99)
+    release = asyncio.Event()
+    events = [an_event() for _ in range(4)]
+
+    async def last_one_works(request: pb.DeliverRequest) -> pb.DeliverResponse | CallFailed:
+        if request.deliveries[0].event.binary_data == events[3].body:
+            await release.wait()
+            return accept(request)
+        return accept(request) if release.is_set() else CallFailed("UNIMPLEMENTED", "", reached=True)
+
+    rig.handlers.scripts["notifier"] = last_one_works
+    async with rig.running():
+        rig.add(*events)
+        await rig.clock.advance(0.5)
+        assert rig.board.states()[BreakerState.OPEN] == 1
+        release.set()
+        await settle()
+        assert rig.board.states()[BreakerState.OPEN] == 0
+        newcomers = [an_event(), an_event(trigger="call_ended")]
+        rig.add(*newcomers)
+        await settle()
+        assert rig.states(newcomers) == ["Delivered"] * 2
+
+
+async def test_a_probe_that_finds_nothing_to_send_does_not_shut_the_road() -> None:
+    """The delivery that it would have been sent with had grown too old."""
+    rig = a_rig(a_route(max_age=100))
+    rig.handlers.scripts["notifier"] = lambda request: CallFailed("UNIMPLEMENTED", "", reached=True)
+    old, young = an_event(), an_event()
+    async with rig.running():
+        rig.add(old)
+        await rig.clock.advance(85)
+        # Not called between: the breaker is open for up to 30 s.
+        rig.clock.time += 29 * SECOND
+        del rig.handlers.scripts["notifier"]
+        rig.add(young)
+        await rig.clock.advance(40)
+
+        assert rig.states([old, young]) == ["Dead", "Delivered"]
+
+
+class EmptyHanded(MemoryEventStore):
+    """A store that names a route as due and has nothing to give."""
+
+    def claim(self, *arguments: object) -> list[Claimed]:  # type: ignore[override]
+        """Nothing."""
+        return []
+
+
+async def test_a_claim_that_comes_back_empty_does_not_make_the_loop_spin() -> None:
+    """Two statements of the store may disagree for a moment; a core must not burn meanwhile."""
+    rig = a_rig(store=EmptyHanded(same=same_event))
+    async with rig.running():
+        rig.add(an_event())
+        await settle()
+        before = rig.runner.visits
+        await rig.clock.advance(1)
+
+        assert rig.runner.visits - before < 50
 
 
 async def test_a_forwarder_that_was_paused_past_its_lease_can_not_settle() -> None:

@@ -94,7 +94,7 @@ async def test_what_was_journalled_reaches_the_handler_byte_for_byte(data: DataF
 async def test_a_forwarder_that_was_killed_goes_on_where_it_was(data: DataFolder) -> None:
     """Whatever was in flight when it died is delivered by the next one, at once: nobody else can hold its leases."""
     handler = Handler()
-    forwarder = ForwarderProcess(data)
+    forwarder = ForwarderProcess(data, {"LEASE_MARGIN": "300"})
     async with serving(handler) as server:
         data.route(a_subscription(a_route(batch=4)))
         data.endpoints(notifier=[server.address])
