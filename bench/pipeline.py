@@ -22,18 +22,17 @@ from uuid import UUID
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "tests")]
 
-from hookline.handler.v1 import handler_pb2 as pb  # noqa: E402
-from support.forwarder import DataFolder, a_book, a_route, a_subscription, an_event  # noqa: E402
-
-from hookline_receiver.cometchat.sameness import same_event  # noqa: E402
-from hookline_receiver.event import Event  # noqa: E402
-from hookline_receiver.fanout import fan_out  # noqa: E402
-from hookline_receiver.forwarder.message import Built, Typer, build  # noqa: E402
-from hookline_receiver.journal.reader import SegmentJournals  # noqa: E402
-from hookline_receiver.journal.writer import SegmentJournal  # noqa: E402
-from hookline_receiver.record import decode, encode  # noqa: E402
-from hookline_receiver.store.port import Delivered, Settlement  # noqa: E402
-from hookline_receiver.store.sqlite import SqliteEventStore  # noqa: E402
+from hookline.handler.v1 import handler_pb2 as pb
+from hookline_receiver.carrying.fanout import fan_out
+from hookline_receiver.cometchat.sameness import same_event
+from hookline_receiver.event import Event
+from hookline_receiver.forwarder.message import Built, Typer, build
+from hookline_receiver.journal.reader import SegmentJournals
+from hookline_receiver.journal.writer import SegmentJournal
+from hookline_receiver.record import decode, encode
+from hookline_receiver.store.port import Delivered, Settlement
+from hookline_receiver.store.sqlite import SqliteEventStore
+from support.forwarder import DataFolder, a_book, a_route, a_subscription, an_event
 
 BOOK = a_book(a_subscription(a_route(batch=32)))
 ROUTE = next(iter(BOOK.routes))

@@ -11,7 +11,9 @@ In: journals, `routes/forwarder.binpb`, `routes/endpoints.binpb`. Out: calls, `s
       lane         how much of each route is under way, how much may be
       tries        failures in a row; batches split until the poison event is alone
       board        circuit breakers, by `breaker` (pure)
-      message      claimed deliveries as requests that fit
+      sending      calls as tasks: message → call → decide
+      telling      what is counted and said of them
+      message      claimed deliveries as requests that fit, with the typed form
       call         an answer for each delivery
       decide       pure: what an answer means
     endpoints    picker and life of channels, made by `channel`

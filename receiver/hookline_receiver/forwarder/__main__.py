@@ -12,7 +12,7 @@ import sys
 
 from hookline_receiver.forwarder.process import Forwarder
 from hookline_receiver.forwarder.settings import Settings, SettingsError, settings_from
-from hookline_receiver.logs import configure
+from hookline_receiver.ops.logs import configure
 from hookline_receiver.store.port import StoreUnavailable
 from hookline_receiver.store.sqlite import StoreRefused
 

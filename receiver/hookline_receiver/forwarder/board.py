@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection
 
+from hookline_receiver.carrying.routebook import Handler
 from hookline_receiver.forwarder.breaker import (
     Breaker,
     BreakerPolicy,
@@ -15,7 +16,6 @@ from hookline_receiver.forwarder.breaker import (
     reachable,
     succeeded,
 )
-from hookline_receiver.routebook import Handler
 
 log = logging.getLogger(__name__)
 

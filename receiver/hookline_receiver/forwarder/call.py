@@ -8,8 +8,8 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from hookline.handler.v1 import handler_pb2 as pb
+from hookline_receiver.carrying.routebook import Handler
 from hookline_receiver.forwarder.decide import Accepted, Answer, CallFailed, NoOutcome, Postponed, Rejected
-from hookline_receiver.routebook import Handler
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-from hookline_receiver.routebook import Handler, Tls
+from hookline_receiver.carrying.routebook import Handler, Tls
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ call never does: it says that the call failed, not the event.
 
 from dataclasses import dataclass
 
+from hookline_receiver.carrying.routebook import RetryPolicy
 from hookline_receiver.forwarder.breaker import Weight
-from hookline_receiver.routebook import RetryPolicy
 from hookline_receiver.store.port import (
     Attempt,
     Claimed,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import grpc
 
+from hookline_receiver.carrying.routebook import Handler
 from hookline_receiver.forwarder.call import METHOD, Reply
 from hookline_receiver.forwarder.channel import ChannelMaker
 from hookline_receiver.forwarder.decide import CallFailed
 from hookline_receiver.forwarder.tables import Addresses
-from hookline_receiver.routebook import Handler
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ not answered since, get no more than half of all calls together: the other half 
 
 from dataclasses import dataclass, field
 
+from hookline_receiver.carrying.routebook import RoutePlan
 from hookline_receiver.event import RouteRef
-from hookline_receiver.routebook import RoutePlan
 from hookline_receiver.store.port import Claimed
 
 _PART = 4

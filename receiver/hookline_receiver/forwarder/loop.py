@@ -9,44 +9,31 @@ hangs occupies its own tasks and nothing else.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hookline.handler.v1 import handler_pb2 as pb
-from hookline_receiver.event import Event, RouteRef
+from hookline_receiver.carrying.routebook import Handler, Ordering, RouteBook, RoutePlan
+from hookline_receiver.event import RouteRef
 from hookline_receiver.forwarder.board import Board
-from hookline_receiver.forwarder.breaker import Failure, Permission
-from hookline_receiver.forwarder.call import Caller, Reply, read_answers
+from hookline_receiver.forwarder.breaker import Permission
+from hookline_receiver.forwarder.call import Caller
 from hookline_receiver.forwarder.clock import Clock
-from hookline_receiver.forwarder.decide import (
-    Answer,
-    CallFailed,
-    NoOutcome,
-    Tried,
-    decide,
-    expired,
-    may_be_an_events_fault,
-    too_large,
-    weight,
-)
+from hookline_receiver.forwarder.decide import expired
 from hookline_receiver.forwarder.lane import Capacity, Lane, Lanes, Planned, Room
-from hookline_receiver.forwarder.message import DEFAULT_LIMIT, LARGE, NOT_WANTED, Built, Typed, Typer, build, pack
+from hookline_receiver.forwarder.message import DEFAULT_LIMIT
+from hookline_receiver.forwarder.sending import Sender, Sending
 from hookline_receiver.forwarder.store_thread import StoreRunner
+from hookline_receiver.forwarder.telling import SendingMeter, Teller
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.forwarder.turn import Order, Turn, Turned, work_off
-from hookline_receiver.logs import Throttle
-from hookline_receiver.routebook import Handler, Ordering, RouteBook, RoutePlan
-from hookline_receiver.store.port import Claimed, Dead, Delivered, DueRoute, RetryAt, Settlement
+from hookline_receiver.ops.logs import Throttle
+from hookline_receiver.store.port import Claimed, DueRoute, Settlement
 
 log = logging.getLogger(__name__)
 
 _MILLISECOND = 1_000_000
 _SECOND = 1_000 * _MILLISECOND
-
-
-_GIVEN_UP = Reply("", CallFailed("CANCELLED", "the forwarder stopped before the handler answered", reached=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +56,11 @@ class LoopLimits:
     """How long the store is left alone when it is unavailable."""
 
 
-class Meter(Protocol):
+class Meter(SendingMeter, Protocol):
     """What is counted of delivering."""
 
-    def attempt(self, code: str) -> None: ...
-    def ended(self, result: str, since_received: int) -> None: ...
-    def call(self, seconds: float, events: int) -> None: ...
     def lease_lost(self, deliveries: int) -> None: ...
     def store_unavailable(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One batch on its way."""
-
-    lane: Lane
-    plan: RoutePlan
-    batch: Sequence[Built]
-    probe: bool
-    started_at: int
 
 
 class Dispatcher:
@@ -106,27 +79,22 @@ class Dispatcher:
         limits: LoopLimits | None = None,
     ) -> None:
         self._store = store
-        self._caller = caller
         self._book = book
         self._clock = clock
         self._meter = meter
         self._board = board
-        self._chance = chance
-        self._throttle = throttle
         self._limits = limits or LoopLimits()
         self._lanes = Lanes(self._limits.capacity)
         self._tries = Tries()
-        self._typer = Typer()
+        sending = Sending(caller, clock, board, self._lanes, self._tries, chance, self._limits.message_bytes)
+        self._sender = Sender(sending, Teller(meter, throttle), self)
         self._due: Sequence[DueRoute] = ()
         self._settlements: list[Settlement] = []
         self._holds: dict[RouteRef, int] = {}
         self._held: dict[RouteRef, int] = {}
-        self._calls: set[asyncio.Task[None]] = set()
-        self._claimed_at: dict[int, int] = {}
         self._turns = 0
         self._wake = asyncio.Event()
         self._stopping = False
-        self._abandoned = False
         self._troubled = False
 
     def wake(self) -> None:
@@ -136,7 +104,7 @@ class Dispatcher:
     def reachable(self, handler: Handler) -> None:
         """An endpoint of *handler* came up: a probe needn't wait any longer."""
         if self._board.reachable(handler, self._clock.now()):
-            self._hold_routes(handler)
+            self.breaker_changed(handler)
             self._wake.set()
 
     def stop(self) -> None:
@@ -147,13 +115,11 @@ class Dispatcher:
     @property
     def calls(self) -> int:
         """Calls under way."""
-        return len(self._calls)
+        return self._sender.calls
 
     def abandon_calls(self) -> None:
         """Give up on calls under way; their deliveries are due again at once."""
-        self._abandoned = True
-        for call in self._calls:
-            call.cancel()
+        self._sender.abandon()
 
     async def run(self) -> None:
         """Deliver until `stop`; returns once all calls have ended and are settled."""
@@ -162,7 +128,8 @@ class Dispatcher:
             turn = self._plan()
             turned = await self._store.run(lambda store, turn=turn: work_off(store, turn, self._clock.now()))  # type: ignore[misc]
             self._absorb(turn, turned)
-            if self._stopping and not self._calls and not self._settlements:
+            self._sender.check()
+            if self._stopping and not self._sender.calls and not self._settlements:
                 return
             self._tell_trouble(turned.trouble)
             if turned.trouble:
@@ -258,9 +225,9 @@ class Dispatcher:
         for one in claimed:
             ended = expired(one, lane.plan.retry)
             if ended:
-                self._end(ended, one, now)
+                self._sender.end(one, ended, now)
             else:
-                self._claimed_at[one.delivery_id] = now
+                self._sender.claimed(one, now)
                 alive.append(one)
         if not alive:
             lane.nothing_until = 0 if claimed else now + self._limits.nothing
@@ -299,148 +266,27 @@ class Dispatcher:
         going, lane.forming = lane.forming[:count], lane.forming[count:]
         for group in self._tries.arrange(going):
             for start in range(0, len(group), size):
-                self._lanes.call_begins(lane)
-                self._start(self._send(lane, lane.plan, group[start : start + size], probe=probe))
+                self._sender.send(lane, group[start : start + size], probe=probe)
                 probe = False
 
-    # --- call ---------------------------------------------------------------------------------------------------
+    # --- what a Sender tells ------------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-
-    async def _send(self, lane: Lane, plan: RoutePlan, group: Sequence[Claimed], *, probe: bool) -> None:
-        """Build the messages and call with them: once, or more often where they don't fit into one request."""
-        batches = await self._batches(lane, group)
-        for batch in batches[1:]:
-            self._lanes.call_begins(lane)
-            self._start(self._deliver(_Call(lane, plan, batch, False, self._clock.now())))
-        if batches:
-            await self._deliver(_Call(lane, plan, batches[0], probe, self._clock.now()))
-            return
-        self._lanes.call_ended(lane)
-        if probe:
-            self._board.probe_unsent(plan.handler, self._clock.now())
-        self._wake.set()
-
-    async def _batches(self, lane: Lane, group: Sequence[Claimed]) -> list[list[Built]]:
-        """*group* as requests that fit; what fits into none is ended."""
-        limit = self._limits.message_bytes
-        built: list[Built] = []
-        for claimed in group:
-            typed = NOT_WANTED if lane.plan.raw_only else await self._typed(claimed.event)
-            one = build(claimed, typed, limit)
-            if isinstance(one, Built):
-                built.append(one)
-            else:
-                self._end(too_large(claimed, one.size, limit), claimed, self._clock.now())
-                self._lanes.let_go(lane, [claimed])
-        return pack(built, limit)
-
-    async def _typed(self, event: Event) -> Typed:
-        if len(event.body) <= LARGE or self._typer.known(event):
-            return self._typer.of(event)
-        working = asyncio.ensure_future(asyncio.to_thread(self._typer.of, event))
-        while not working.done():
-            # Cancelled or not, it is waited for: the call after it is what may be given up.
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(working)
-        return working.result()
-
-    async def _deliver(self, call: _Call) -> None:
-        request = pb.DeliverRequest(deliveries=[one.message for one in call.batch]).SerializeToString()
-        reply = _GIVEN_UP
-        if not self._abandoned:
-            # Only `abandon_calls` cancels: the task ends here, its deliveries go back.
-            with suppress(asyncio.CancelledError):
-                reply = await self._caller.call(call.plan.handler, request, call.plan.timeout / 1e9)
-        self._lanes.call_ended(call.lane)
-        self._conclude(call, reply)
-        self._wake.set()
-
-    def _conclude(self, call: _Call, reply: Reply) -> None:
-        now = self._clock.now()
-        names = [one.message.delivery_id for one in call.batch]
-        answers = read_answers(reply, names)
-        if isinstance(answers, CallFailed):
-            failure: CallFailed | None = answers
-            outcomes: list[Answer] = [answers] * len(call.batch)
-        else:
-            failure = None
-            outcomes = [answers[name] for name in names]
-        settlements = self._decide(call, reply, outcomes, now)
-        self._remember(call, failure, outcomes)
-        self._judge_handler(call, failure, now)
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Let the next turn settle these."""
         self._settlements.extend(settlements)
-        for one in call.batch:
-            self._claimed_at.pop(one.claimed.delivery_id, None)
-        self._lanes.let_go(call.lane, [one.claimed for one in call.batch])
-        if call.plan.ref in self._held and not self._board.open_until(call.plan.handler):
-            self._holds[call.plan.ref] = 0
-        self._report(call, reply, settlements, now)
 
-    def _decide(self, call: _Call, reply: Reply, outcomes: Sequence[Answer], now: int) -> list[Settlement]:
-        """Each delivery's end or next time; the halves of a batch that is split come due together."""
-        middle = (len(call.batch) + 1) // 2
-        chances = [self._chance(), self._chance()]
-        together = len(outcomes) > 1 and isinstance(outcomes[0], CallFailed)
-        settlements = []
-        for index, (one, answer) in enumerate(zip(call.batch, outcomes, strict=True)):
-            claimed = one.claimed
-            tried = Tried(
-                claimed,
-                failures=self._tries.failures(claimed.delivery_id),
-                alone=len(call.batch) == 1,
-                claimed_at=self._claimed_at.get(claimed.delivery_id, call.started_at),
-                started_at=call.started_at,
-                endpoint=reply.endpoint,
-            )
-            chance = chances[index >= middle] if together else self._chance()
-            settlements.append(decide(tried, answer, call.plan.retry, now, chance))
-        return settlements
-
-    def _remember(self, call: _Call, failure: CallFailed | None, outcomes: Sequence[Answer]) -> None:
-        ids = [one.claimed.delivery_id for one in call.batch]
-        if failure:
-            self._tries.failed(ids, split=len(ids) > 1 and may_be_an_events_fault(failure))
-            return
-        for each, answer in zip(ids, outcomes, strict=True):
-            if isinstance(answer, NoOutcome):
-                self._tries.failed([each], split=False)
-            else:
-                self._tries.forget([each])
-
-    def _judge_handler(self, call: _Call, failure: CallFailed | None, now: int) -> None:
-        handler = call.plan.handler
-        if failure is None:
-            if self._board.succeeded(handler):
-                self._hold_routes(handler)
-            return
-        if self._board.failed(handler, Failure(weight(failure), f"{failure.code}: {failure.detail}", call.probe), now):
-            self._hold_routes(handler)
-
-    def _hold_routes(self, handler: Handler) -> None:
+    def breaker_changed(self, handler: Handler) -> None:
         """Let the routes of *handler* be due as its breaker says."""
         until = self._board.open_until(handler)
         book = self._book()
         for plan in book.of_handler(handler) if book else ():
             self._holds[plan.ref] = until
 
-    def _end(self, settlement: Settlement, claimed: Claimed, now: int) -> None:
-        """End a delivery for which no call was made."""
-        self._settlements.append(settlement)
-        if isinstance(settlement.result, Dead):
-            self._meter.ended(settlement.result.reason.value, now - claimed.event.received_at_ns)
-            log.error(
-                "a delivery is dead",
-                extra={
-                    "delivery": claimed.name,
-                    "route": str(claimed.route),
-                    "reason": settlement.result.reason.value,
-                    "detail": settlement.result.detail,
-                },
-            )
+    def call_ended(self, plan: RoutePlan) -> None:
+        """There is room again: a route that stepped back need not stay there."""
+        if plan.ref in self._held and not self._board.open_until(plan.handler):
+            self._holds[plan.ref] = 0
+        self._wake.set()
 
     # --- wait and tell ------------------------------------------------------------------------------------------
 
@@ -478,46 +324,3 @@ class Dispatcher:
     async def _back_off(self) -> None:
         wait = asyncio.Event()
         await self._clock.wait(wait, self._clock.now() + self._limits.trouble)
-
-    def _report(self, call: _Call, reply: Reply, settlements: Sequence[Settlement], now: int) -> None:
-        """Count, and say in one line how the call went."""
-        delivered = retried = dead = 0
-        for one, settlement in zip(call.batch, settlements, strict=True):
-            if settlement.attempt:
-                self._meter.attempt(settlement.attempt.code)
-            match settlement.result:
-                case Delivered():
-                    delivered += 1
-                    self._meter.ended("Delivered", now - one.claimed.event.received_at_ns)
-                case RetryAt():
-                    retried += 1
-                case Dead(reason, _):
-                    dead += 1
-                    self._meter.ended(reason.value, now - one.claimed.event.received_at_ns)
-        self._meter.call((now - call.started_at) / 1e9, len(call.batch))
-        level = logging.ERROR if dead else logging.WARNING if retried else logging.DEBUG
-        if not log.isEnabledFor(level):
-            return
-        held_back = 0 if level == logging.DEBUG else self._throttle.admit(f"{level} {call.plan.ref}")
-        if held_back is not None:
-            log.log(level, "a call ended", extra=_story(call, reply, settlements, now) | {"held_back": held_back})
-
-
-def _story(call: _Call, reply: Reply, settlements: Sequence[Settlement], now: int) -> dict[str, object]:
-    """Fields of a call's line in the log: the worst delivery stands for the others."""
-    worst = max(settlements, key=lambda one: (isinstance(one.result, Dead), isinstance(one.result, RetryAt)))
-    name = next(one.message.delivery_id for one in call.batch if one.claimed.delivery_id == worst.delivery_id)
-    results = [type(one.result).__name__ for one in settlements]
-    return {
-        "route": str(call.plan.ref),
-        "endpoint": reply.endpoint,
-        "events": len(results),
-        "delivered": results.count("Delivered"),
-        "retried": results.count("RetryAt"),
-        "dead": results.count("Dead"),
-        "delivery": name,
-        "code": worst.attempt.code if worst.attempt else "",
-        # What a handler says of an event may be private: it is in the event's story, not in the log.
-        "detail": worst.attempt.detail if worst.attempt and not worst.attempt.answered else "",
-        "milliseconds": round((now - call.started_at) / 1e6, 1),
-    }

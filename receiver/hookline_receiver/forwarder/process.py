@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
-from hookline_receiver.carrier import Carrier
+from hookline_receiver.carrying.carrier import Carrier
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import RouteRef
 from hookline_receiver.forwarder.admin import AdminServer, EventAdminServicer
@@ -28,12 +28,12 @@ from hookline_receiver.forwarder.store_thread import StoreThread
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
 from hookline_receiver.forwarder.upkeep import Upkeep
 from hookline_receiver.journal.reader import SegmentJournals
-from hookline_receiver.logs import Throttle
+from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.store.port import EventStore, StoreUnavailable
 from hookline_receiver.store.sqlite import SqliteEventStore
 
 if TYPE_CHECKING:
-    from hookline_receiver.routebook import RouteBook
+    from hookline_receiver.carrying.routebook import RouteBook
 
 log = logging.getLogger(__name__)
 

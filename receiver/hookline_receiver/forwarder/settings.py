@@ -69,7 +69,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise SettingsError for the first rule that does not hold."""
-        for name in ("poll_interval", "idle_poll_interval", "table_interval", "channel_idle", "breaker_longest_open", "lease_margin"):
+        for name in (
+            "poll_interval",
+            "idle_poll_interval",
+            "table_interval",
+            "channel_idle",
+            "breaker_longest_open",
+            "lease_margin",
+        ):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0 seconds, got {getattr(self, name):g}")
         for name in ("max_calls", "channels", "max_memory"):

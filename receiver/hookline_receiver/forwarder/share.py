@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hookline.routing.v1.snapshot_pb2 import PendingBytes, PendingTable
+from hookline_receiver.carrying.routebook import FORMAT
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.forwarder.files import replace_file
-from hookline_receiver.routebook import FORMAT
 
 
 class ShareFile:

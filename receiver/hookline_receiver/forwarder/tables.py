@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from hookline.routing.v1 import snapshot_pb2 as pb
-from hookline_receiver.routebook import FORMAT, Handler, Matcher, RouteBook, TableRefused, compile_book
+from hookline_receiver.carrying.routebook import FORMAT, Handler, Matcher, RouteBook, TableRefused, compile_book
 from hookline_routes.match import compile_match
 
 log = logging.getLogger(__name__)

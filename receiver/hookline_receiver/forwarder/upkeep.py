@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hookline_receiver.carrying.routebook import RouteBook
 from hookline_receiver.event import RouteRef, SubscriptionRef
-from hookline_receiver.routebook import RouteBook
 from hookline_receiver.store.port import EventStore, Filter, Retention, RouteBacklog
 
 log = logging.getLogger(__name__)

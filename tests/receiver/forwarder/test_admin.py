@@ -13,8 +13,8 @@ from google.protobuf import json_format
 
 from hookline.admin.v1 import admin_pb2 as pb
 from hookline.admin.v1 import admin_pb2_grpc as rpc
+from hookline_receiver.carrying.fanout import fan_out
 from hookline_receiver.event import Event
-from hookline_receiver.fanout import fan_out
 from hookline_receiver.forwarder.admin import PAGE, AdminServer, EventAdminServicer
 from hookline_receiver.forwarder.offline import serving_offline
 from hookline_receiver.forwarder.process import open_sqlite

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookline_receiver.carrying.routebook import RetryPolicy
 from hookline_receiver.forwarder.breaker import Weight
 from hookline_receiver.forwarder.decide import (
     DETAIL_LIMIT,
@@ -22,7 +23,6 @@ from hookline_receiver.forwarder.decide import (
     too_large,
     weight,
 )
-from hookline_receiver.routebook import RetryPolicy
 from hookline_receiver.store.port import Claimed, Dead, DeadReason, Delivered, RetryAt
 from support.forwarder import SECOND, a_claim
 

@@ -12,12 +12,12 @@ from grpc_health.v1 import health_pb2
 
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.carrying.routebook import Handler, Tls
 from hookline_receiver.forwarder.call import METHOD, read_answers
 from hookline_receiver.forwarder.channel import CertificateFiles, ChannelMaker, target
 from hookline_receiver.forwarder.decide import Accepted, CallFailed, NoOutcome
 from hookline_receiver.forwarder.endpoints import EndpointLimits, GrpcCaller
 from hookline_receiver.forwarder.tables import Addresses
-from hookline_receiver.routebook import Handler, Tls
 from support.certificates import make_certificates
 from support.forwarder import Handler as RealHandler
 from support.forwarder import Status, accept, an_endpoint_table, serving

@@ -419,6 +419,35 @@ async def test_an_event_that_fits_into_no_message_is_dead_and_holds_up_nobody() 
         assert (letter.reason, "65536" in letter.detail) == ("TooLarge", True)
 
 
+async def test_an_event_whose_message_can_not_be_built_holds_up_nobody() -> None:
+    """A bug of ours must not turn one odd event into a standstill; a release that mends it finds the event waiting."""
+    rig = a_rig(a_route(batch=4))
+    events = [an_event(), an_event(trigger="\ud800"), an_event()]
+    async with rig.running():
+        rig.add(*events)
+        await settle()
+
+        assert rig.states(events) == ["Delivered", "Pending", "Delivered"]
+        await rig.clock.advance(10)
+        assert rig.dispatcher.calls == 0
+
+
+async def test_a_bug_in_a_call_ends_the_loop() -> None:
+    """Whoever supervises starts a new process; silence would leave the delivery to its lease, and us without a trace."""
+    rig = a_rig()
+
+    def broken(request: pb.DeliverRequest) -> pb.DeliverResponse:
+        raise ZeroDivisionError
+
+    rig.handlers.scripts["notifier"] = broken
+    running = asyncio.ensure_future(rig.dispatcher.run())
+    rig.add(an_event())
+    await rig.clock.advance(3)
+
+    assert running.done()
+    assert isinstance(running.exception(), ZeroDivisionError)
+
+
 async def test_requests_stay_below_the_limit_of_bytes() -> None:
     """Servers refuse larger ones whole."""
     rig = a_rig(a_route(batch=32), limits=LoopLimits(message_bytes=65_536))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.carrying.routebook import Handler, RetryPolicy, TableRefused, compile_book
 from hookline_receiver.event import RouteRef
 from hookline_receiver.forwarder.clock import SystemClock
 from hookline_receiver.forwarder.files import replace_file
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
-from hookline_receiver.routebook import Handler, RetryPolicy, TableRefused, compile_book
 from support.forwarder import CHAT, DataFolder, a_route, a_snapshot, a_subscription
 
 NOTIFIER = Handler("acme", "notifier", 9000)

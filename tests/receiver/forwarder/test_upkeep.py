@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.carrying.routebook import RouteBook
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.forwarder.breaker import BreakerState
 from hookline_receiver.forwarder.metrics import Metrics
 from hookline_receiver.forwarder.share import ShareFile
 from hookline_receiver.forwarder.upkeep import Upkeep, UpkeepLimits
-from hookline_receiver.routebook import RouteBook
 from hookline_receiver.store.port import Filter
 from support.forwarder import CHAT, SECOND, a_book, a_route, a_subscription, an_event
 from support.loop import NOON, LoopRig, settle
