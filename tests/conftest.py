@@ -28,6 +28,8 @@ NEEDS = (
         "root on Linux, to mount small file systems",
         lambda: os.geteuid() == 0 and sys.platform == "linux",
     ),
+    Need("needs_go", "Go (1.24 or later)", lambda: shutil.which("go") is not None),
+    Need("needs_node", "Node (20 or later) and npm", lambda: all(map(shutil.which, ("node", "npm")))),
     Need("needs_cc", "a C compiler on Linux", lambda: shutil.which("cc") is not None and sys.platform == "linux"),
 )
 

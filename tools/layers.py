@@ -18,7 +18,7 @@ from tools import check
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = {"cc": ["gcc", "libc6-dev"]}
+TOOLS = {"cc": ["gcc", "libc6-dev"], "go": ["golang-go"], "node": ["nodejs"], "npm": ["npm"]}
 """Commands that a layer needs, and the Debian packages that bring them."""
 
 
