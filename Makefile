@@ -25,7 +25,7 @@ proto: setup ## Generate the Python beside the .proto files.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/generate_protos.py
 
 bench: setup ## Measurements, as ratios within one run.
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(BENCH)
 
 lock: setup ## Write constraints.txt anew from pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --all-extras --generate-hashes --no-header --no-emit-index-url \
