@@ -422,7 +422,7 @@ async def test_an_event_that_fits_into_no_message_is_dead_and_holds_up_nobody() 
 async def test_an_event_whose_message_can_not_be_built_holds_up_nobody() -> None:
     """A bug of ours must not turn one odd event into a standstill; a release that mends it finds the event waiting."""
     rig = a_rig(a_route(batch=4))
-    events = [an_event(), an_event(trigger="\ud800"), an_event()]
+    events = [an_event(), an_event(b"{}", trigger="\ud800"), an_event()]
     async with rig.running():
         rig.add(*events)
         await settle()
