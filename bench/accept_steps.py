@@ -17,8 +17,8 @@ import falcon.asgi
 
 from hookline_receiver.accept import Acceptance, Answered, Clock
 from hookline_receiver.app import make_app
-from hookline_receiver.authenticate import Gate, Way
-from hookline_receiver.buckets import Buckets
+from hookline_receiver.auth.authenticate import Gate, Way
+from hookline_receiver.auth.slow_hash import SlowHashes
 from hookline_receiver.edge.gunicorn import run
 from hookline_receiver.edge.lifecycle import ASGIApp, WorkerContext
 from hookline_receiver.edge.settings import EdgeSettings
@@ -26,12 +26,12 @@ from hookline_receiver.encoding import ContentEncoding
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.writer import SegmentJournal
 from hookline_receiver.judge import admit, judge, measure
+from hookline_receiver.limits.buckets import Buckets
+from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
 from hookline_receiver.request import RequestHead, head_of, read_body
 from hookline_receiver.route_file import RouteFile
 from hookline_receiver.settings import Settings
-from hookline_receiver.share import Shares
-from hookline_receiver.slow_hash import SlowHashes
 
 STEPS = ("bare", "authentication", "envelope, identity", "journal", "metrics")
 

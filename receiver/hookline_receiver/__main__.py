@@ -6,7 +6,7 @@ from functools import partial
 
 from hookline_receiver.app import make_app
 from hookline_receiver.edge.gunicorn import run
-from hookline_receiver.logs import configure
+from hookline_receiver.ops.logs import configure
 from hookline_receiver.settings import SettingsError, from_environment
 
 

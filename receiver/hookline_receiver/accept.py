@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from hookline_receiver.authenticate import Closed, Gate, Opened, Way
+from hookline_receiver.auth.authenticate import Closed, Gate, Opened, Way
 from hookline_receiver.event import Event, SubscriptionRef
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.port import Journal, JournalUnavailable
 from hookline_receiver.judge import RETRY_SOON, UNAUTHORIZED, admit, judge, measure, without_credentials
+from hookline_receiver.limits.rate import RateLimit
+from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
-from hookline_receiver.rate import RateLimit
 from hookline_receiver.record import encode
 from hookline_receiver.request import Receive, RequestHead, read_body
 from hookline_receiver.routes import Endpoint, Routes
-from hookline_receiver.share import Shares
 from hookline_receiver.verdict import Reason, Refused
 
 

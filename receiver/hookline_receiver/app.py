@@ -17,27 +17,27 @@ from typing import Any
 import falcon.asgi
 
 from hookline_receiver.accept import Acceptance, Answered, Clock
-from hookline_receiver.authenticate import Gate
-from hookline_receiver.buckets import Buckets
-from hookline_receiver.cells import Cells
+from hookline_receiver.auth.authenticate import Gate
+from hookline_receiver.auth.last_used import LastUsed
+from hookline_receiver.auth.slow_hash import SlowHashes
 from hookline_receiver.edge.lifecycle import ASGIApp, Message, Receive, Send, WorkerContext
-from hookline_receiver.edge_metrics import EdgeMetrics
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.writer import SegmentJournal
-from hookline_receiver.last_used import LastUsed
-from hookline_receiver.logs import Throttle
-from hookline_receiver.metrics import Metrics
-from hookline_receiver.ops import OpsServer
+from hookline_receiver.limits.buckets import Buckets
+from hookline_receiver.limits.share import PendingFile, Shares
+from hookline_receiver.ops.edge_metrics import EdgeMetrics
+from hookline_receiver.ops.logs import Throttle
+from hookline_receiver.ops.metrics import Metrics
+from hookline_receiver.ops.server import OpsServer
 from hookline_receiver.patience import Patience
 from hookline_receiver.problem import problem
 from hookline_receiver.request import head_of
 from hookline_receiver.route_file import RouteFile
 from hookline_receiver.settings import Settings, ops_address
-from hookline_receiver.share import PendingFile, Shares
-from hookline_receiver.slow_hash import SlowHashes
 from hookline_receiver.verdict import OURS, Reason, Refused
-from hookline_receiver.worker_slot import take_slot
-from hookline_receiver.worker_status import StatusBoard, WorkerStatus
+from hookline_receiver.workers.cells import Cells
+from hookline_receiver.workers.slot import take_slot
+from hookline_receiver.workers.status import StatusBoard, WorkerStatus
 
 HEARTBEAT_SECONDS = 1.0
 """How often a worker tells the others of itself."""

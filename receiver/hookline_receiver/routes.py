@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 from hookline.routing.v1.snapshot_pb2 import Endpoint as EndpointMessage
 from hookline.routing.v1.snapshot_pb2 import RateLimit as RateLimitMessage
 from hookline.routing.v1.snapshot_pb2 import ReceiverSnapshot
-from hookline_receiver.credentials import Verifier, verifier_of
+from hookline_receiver.auth.credentials import Verifier, verifier_of
 from hookline_receiver.event import SubscriptionRef
-from hookline_receiver.rate import RateLimit
+from hookline_receiver.limits.rate import RateLimit
 
 FORMAT = 1
 """Of the snapshot; a newer one is refused."""

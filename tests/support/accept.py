@@ -6,17 +6,17 @@ from typing import Any
 
 from hookline.routing.v1.snapshot_pb2 import Endpoint as EndpointMessage
 from hookline_receiver.accept import Acceptance, Clock
-from hookline_receiver.authenticate import Gate, Way
+from hookline_receiver.auth.authenticate import Gate, Way
+from hookline_receiver.auth.slow_hash import SlowHashes
 from hookline_receiver.event import Event
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.memory import MemoryJournal
+from hookline_receiver.limits.rate import RateLimit
+from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
-from hookline_receiver.rate import RateLimit
 from hookline_receiver.record import decode
 from hookline_receiver.request import Receive, RequestHead
 from hookline_receiver.routes import Endpoint, Routes
-from hookline_receiver.share import Shares
-from hookline_receiver.slow_hash import SlowHashes
 from support.receiver import a_snapshot, an_endpoint, basic
 
 NOON_NS = 1_795_435_200_000_000_000

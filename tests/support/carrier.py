@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from hookline_receiver.carrier import Carrier, CarrierLimits
+from hookline_receiver.carrying.carrier import Carrier, CarrierLimits
+from hookline_receiver.carrying.routebook import RouteBook
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import Event
 from hookline_receiver.journal.memory import MemoryJournal, MemoryJournals
 from hookline_receiver.journal.port import Position
-from hookline_receiver.logs import Throttle
-from hookline_receiver.routebook import RouteBook
+from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.store.memory import MemoryEventStore
 from hookline_receiver.store.port import Added, Arrival, StoreUnavailable
 from support.forwarder import SECOND, a_book, a_route, a_subscription

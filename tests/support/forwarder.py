@@ -19,9 +19,9 @@ from grpc_health.v1 import health, health_pb2_grpc
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline.handler.v1 import handler_pb2_grpc as rpc
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.carrying.routebook import RouteBook, compile_book
 from hookline_receiver.event import Envelope, Event, Identity, RouteRef, SubscriptionRef
 from hookline_receiver.forwarder.files import replace_file
-from hookline_receiver.routebook import RouteBook, compile_book
 from hookline_receiver.store.port import Claimed
 
 CHAT = SubscriptionRef("uid-chat", "acme", "chat")

@@ -10,16 +10,16 @@ from typing import TypeVar
 from uuid import UUID
 
 from hookline.handler.v1 import handler_pb2 as pb
+from hookline_receiver.carrying.fanout import fan_out
+from hookline_receiver.carrying.routebook import Handler, RouteBook
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import Event
-from hookline_receiver.fanout import fan_out
 from hookline_receiver.forwarder.board import Board
 from hookline_receiver.forwarder.breaker import BreakerPolicy
 from hookline_receiver.forwarder.call import Reply
 from hookline_receiver.forwarder.decide import CallFailed
 from hookline_receiver.forwarder.loop import Dispatcher, LoopLimits
-from hookline_receiver.logs import Throttle
-from hookline_receiver.routebook import Handler, RouteBook
+from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.store.memory import MemoryEventStore
 from hookline_receiver.store.port import EventStore
 from support.forwarder import SECOND, accept

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hookline_receiver.authenticate import Way
+from hookline_receiver.auth.authenticate import Way
 from hookline_receiver.event import Event
 from hookline_receiver.journal.memory import MemoryJournal
+from hookline_receiver.limits.rate import RateLimit
 from hookline_receiver.problem import CHALLENGE, problem
-from hookline_receiver.rate import RateLimit
 from hookline_receiver.verdict import Reason, Refused
 from support.accept import Rig, a_head, receiving
 from support.receiver import EVENT, Credential, an_endpoint, basic

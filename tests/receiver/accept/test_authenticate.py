@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from hookline_receiver.authenticate import Closed, Gate, Opened, Way
-from hookline_receiver.basic_auth import credential
-from hookline_receiver.credentials import SLOTS, Verifier, slots, verifier_of
-from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_receiver.auth.authenticate import Closed, Gate, Opened, Way
+from hookline_receiver.auth.basic_auth import credential
+from hookline_receiver.auth.credentials import SLOTS, Verifier, slots, verifier_of
+from hookline_receiver.auth.slow_hash import SlowHashes, SlowHashesBusy
 from support.receiver import PASSWORD, TAG_KEY, USERNAME, Credential, a_verifier, basic
 
 PATH = b"/acme/chat"

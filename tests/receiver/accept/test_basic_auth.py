@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline_receiver.basic_auth import MAX_HEADER_BYTES, credential
+from hookline_receiver.auth.basic_auth import MAX_HEADER_BYTES, credential
 
 
 def token(shown: bytes) -> bytes:

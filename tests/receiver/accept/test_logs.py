@@ -3,7 +3,7 @@
 import json
 import logging
 
-from hookline_receiver.logs import JsonFormatter, Throttle
+from hookline_receiver.ops.logs import JsonFormatter, Throttle
 
 
 def line_of(**extra: object) -> dict[str, object]:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hookline_receiver.authenticate import Way
-from hookline_receiver.cells import CAPACITY, Cells, read_cells
+from hookline_receiver.auth.authenticate import Way
+from hookline_receiver.auth.last_used import LastUsed, last_used
 from hookline_receiver.event import SubscriptionRef
-from hookline_receiver.exposition import exposition
-from hookline_receiver.last_used import LastUsed, last_used
-from hookline_receiver.metrics import Metrics
+from hookline_receiver.ops.exposition import exposition
+from hookline_receiver.ops.metrics import Metrics
 from hookline_receiver.verdict import Reason
-from hookline_receiver.worker_slot import MAX_WORKERS, NoWorkerSlot, all_slots, is_taken, take_slot
-from hookline_receiver.worker_status import StatusBoard, WorkerStatus, living, not_ready
+from hookline_receiver.workers.cells import CAPACITY, Cells, read_cells
+from hookline_receiver.workers.slot import MAX_WORKERS, NoWorkerSlot, all_slots, is_taken, take_slot
+from hookline_receiver.workers.status import StatusBoard, WorkerStatus, living, not_ready
 
 CHAT = SubscriptionRef("uid-1", "acme", "chat")
 
@@ -67,8 +67,8 @@ def test_a_dead_workers_counters_go_on_with_its_successor(tmp_path: Path) -> Non
 def test_counters_survive_a_kill(tmp_path: Path) -> None:
     """They are in shared pages, not in the process."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from hookline_receiver.cells import Cells;"
-        "from hookline_receiver.worker_slot import take_slot; slot = take_slot(Path(sys.argv[1]));"
+        "import os, signal, sys; from pathlib import Path; from hookline_receiver.workers.cells import Cells;"
+        "from hookline_receiver.workers.slot import take_slot; slot = take_slot(Path(sys.argv[1]));"
         "cells = Cells(slot.folder); cells.values[cells.cell(('hookline_receiver_accepted_events', (), ''))] += 5;"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

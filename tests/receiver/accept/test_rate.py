@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline_receiver.buckets import SLOTS, Buckets
-from hookline_receiver.rate import Allowed, Limited, RateLimit, take
+from hookline_receiver.limits.buckets import SLOTS, Buckets
+from hookline_receiver.limits.rate import Allowed, Limited, RateLimit, take
 
 SECOND = 1_000_000_000
 

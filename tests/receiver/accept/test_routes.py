@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hookline_receiver.rate import RateLimit
+from hookline_receiver.limits.rate import RateLimit
 from hookline_receiver.route_file import RouteFile
 from hookline_receiver.routes import Routes, SnapshotUnreadable, read_snapshot
 from support.receiver import Credential, a_snapshot, an_endpoint, replace_file

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hookline.routing.v1.snapshot_pb2 import PendingBytes, PendingTable
-from hookline_receiver.share import PendingFile, Shares
+from hookline_receiver.limits.share import PendingFile, Shares
 from support.receiver import replace_file
 
 

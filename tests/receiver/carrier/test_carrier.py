@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from hookline_receiver.carrier import CarrierLimits
+from hookline_receiver.carrying.carrier import CarrierLimits
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.record import encode
 from hookline_receiver.store.port import StoreUnavailable

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_receiver.carrying.fanout import RETRY_HORIZON, fan_out
+from hookline_receiver.carrying.routebook import SubscriptionPlan
 from hookline_receiver.event import RouteRef
-from hookline_receiver.fanout import RETRY_HORIZON, fan_out
-from hookline_receiver.routebook import SubscriptionPlan
 from hookline_receiver.store.port import Target
 from support.forwarder import CHAT, SECOND, a_book, a_route, a_subscription, an_event
 

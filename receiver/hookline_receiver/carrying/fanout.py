@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from hookline_receiver.carrying.routebook import Ordering, RoutePlan, SubscriptionPlan
 from hookline_receiver.event import Event, RouteRef
-from hookline_receiver.routebook import Ordering, RoutePlan, SubscriptionPlan
 from hookline_receiver.store.port import Arrival, Target
 from hookline_routes.match import MatchFailed
 from hookline_routes.payload import Payload

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from hookline_receiver.authenticate import Way
-from hookline_receiver.cells import Cells
+from hookline_receiver.auth.authenticate import Way
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.verdict import STATUS, Reason
+from hookline_receiver.workers.cells import Cells
 
 BUCKETS: Sequence[float] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 5.0)
 """Upper bounds in seconds; 2 s is the sender's patience."""

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hookline_receiver.rate import Allowed, Limited, RateLimit, take
-from hookline_receiver.shared_memory import share
+from hookline_receiver.limits.rate import Allowed, Limited, RateLimit, take
+from hookline_receiver.workers.shared_memory import share
 
 SLOTS = 65_536
 """Subscriptions with a bucket that is not full, at once: 1 MiB, six times the largest gateway that is planned for."""

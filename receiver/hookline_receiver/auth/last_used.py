@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hookline_receiver.worker_slot import all_slots
+from hookline_receiver.workers.slot import all_slots
 
 FILE = "last-used.json"
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from hookline_receiver.edge.lifecycle import EdgeCounters
-from hookline_receiver.metrics import Metrics
+from hookline_receiver.ops.metrics import Metrics
 
 
 class EdgeMetrics:

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from hookline_receiver.exposition import exposition
-from hookline_receiver.last_used import last_used
-from hookline_receiver.worker_status import WorkerStatus, living, not_ready
+from hookline_receiver.auth.last_used import last_used
+from hookline_receiver.ops.exposition import exposition
+from hookline_receiver.workers.status import WorkerStatus, living, not_ready
 
 HEAD_TIMEOUT = 5.0
 """Seconds that a head may take."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from hookline_receiver.shared_memory import share
-from hookline_receiver.worker_slot import all_slots, is_taken
+from hookline_receiver.workers.shared_memory import share
+from hookline_receiver.workers.slot import all_slots, is_taken
 
 STALE_SECONDS = 5.0
 """A worker that has not written for so long counts as stuck; it writes every second."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import Protocol
 
+from hookline_receiver.carrying.fanout import FannedOut, fan_out
+from hookline_receiver.carrying.routebook import RouteBook, SubscriptionPlan
 from hookline_receiver.event import RouteRef, SubscriptionRef
-from hookline_receiver.fanout import FannedOut, fan_out
 from hookline_receiver.journal.port import Damage, Entry, JournalReader, Journals, Position
-from hookline_receiver.logs import Throttle
+from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.record import RecordUnreadable, decode
-from hookline_receiver.routebook import RouteBook, SubscriptionPlan
 from hookline_receiver.store.port import Arrival, EventStore
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from hookline_receiver.basic_auth import credential
-from hookline_receiver.credentials import Verifier, slots, slow_message, tag_matches
-from hookline_receiver.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_receiver.auth.basic_auth import credential
+from hookline_receiver.auth.credentials import Verifier, slots, slow_message, tag_matches
+from hookline_receiver.auth.slow_hash import SlowHashes, SlowHashesBusy
 from hookline_routes.verifier import proof_matches
 
 T = TypeVar("T")

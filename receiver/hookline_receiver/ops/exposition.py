@@ -9,11 +9,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from hookline_receiver.cells import Key, read_cells
-from hookline_receiver.last_used import last_used
-from hookline_receiver.metrics import BUCKETS, CATALOGUE, SUM, Kind
-from hookline_receiver.worker_slot import all_slots
-from hookline_receiver.worker_status import WorkerStatus, living
+from hookline_receiver.auth.last_used import last_used
+from hookline_receiver.ops.metrics import BUCKETS, CATALOGUE, SUM, Kind
+from hookline_receiver.workers.cells import Key, read_cells
+from hookline_receiver.workers.slot import all_slots
+from hookline_receiver.workers.status import WorkerStatus, living
 
 MAX_CREDENTIALS = 1000
 """Credentials whose last use is shown as a metric: the newest used; `/credentials` on the ops port has all of them."""

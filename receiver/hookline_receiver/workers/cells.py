@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from hookline_receiver.shared_memory import share
+from hookline_receiver.workers.shared_memory import share
 
 CAPACITY = 16_384
 """Cells of one worker: 128 KiB."""
