@@ -12,7 +12,7 @@ from hookline_receiver.cometchat.typed.values import Budget, Malformed, fill_tim
 FIELDS: Mapping[str, str] = {trigger: trigger.replace("-", "_") for trigger in CATEGORIES if trigger not in NAMES_ONLY}
 """The field of `Payload` that holds the events of each trigger."""
 
-MAIN: Mapping[str, str] = {
+MAIN: Mapping[str, str | tuple[str, ...]] = {
     **dict.fromkeys(("message_sent", "message_edited", "message_deleted", "user_mentioned"), "message"),
     **dict.fromkeys(("message_reaction_added", "message_reaction_removed"), "reaction"),
     **dict.fromkeys((*RECEIPTS, "message_delivered_to_all", "message_read_by_all"), "body"),
@@ -24,11 +24,12 @@ MAIN: Mapping[str, str] = {
     **dict.fromkeys(
         ("moderation_engine_approved", "moderation_engine_blocked", "moderation_manual_approved"), "message"
     ),
-    "moderation_engine_failed": "resource",
+    # What it does not know it omits, and that may be the message.
+    "moderation_engine_failed": ("resource", "failures"),
     "push-notification-payload-generated": "notificationDetails",
     "after_connection_status_changed": "event",
 }
-"""What `data` must have for the typed form to say anything."""
+"""What `data` must have, or one of what, for the typed form to say anything."""
 
 CHANGES = {"message_edited": ("edited", "editor"), "message_deleted": ("deleted", "deleter")}
 """How the fields of an edit and a delete are called: when and by whom, and the person."""
@@ -52,9 +53,7 @@ def fill_event(payload: Payload, trigger: str, value: Any, budget: Budget) -> No
     """Fill the event of *payload* from the JSON `data`; raises Malformed or TooMuch."""
     with within("data"):
         data = an_object(value)
-        main = MAIN.get(trigger)
-        if main and data.get(main) is None and not is_legacy_receipt(trigger, data):
-            raise Malformed("an object", None).within(main)
+        _must_say_something(trigger, data)
         event = getattr(payload, field_of(trigger, data))
         event.SetInParent()
         fill(event, data, budget)
@@ -64,6 +63,13 @@ def fill_event(payload: Payload, trigger: str, value: Any, budget: Budget) -> No
         if trigger in SIGNALLING:
             with within("call"):
                 _fill_parties(event.call, trigger, an_object(data["call"]))
+
+
+def _must_say_something(trigger: str, data: Json) -> None:
+    main = MAIN.get(trigger, ())
+    names = (main,) if isinstance(main, str) else main
+    if names and all(data.get(name) is None for name in names) and not is_legacy_receipt(trigger, data):
+        raise Malformed("an object", None).within(names[0])
 
 
 def _fill_change(event: Any, message: Json, verb: str, person: str, budget: Budget) -> None:

@@ -159,10 +159,10 @@ def _of_entity(kind: str, put: Put) -> Put:
     return unwrapped
 
 
-def _kind(side: Json) -> object:
+def _kind(side: Json) -> str | None:
     """The type of the entity, seen from its ids where it is not told."""
-    if (told := side.get("entityType")) is not None:
-        return told
+    if isinstance(told := side.get("entityType"), str):
+        return told.lower()
     inner = side["entity"]
     ids = {"uid": "user", "guid": "group", "sessionid": "call", "id": "message"}
     return next((kind for name, kind in ids.items() if name in inner), None) if isinstance(inner, dict) else None
@@ -200,9 +200,16 @@ def _scalar(convert: Callable[[Any], Any]) -> Callable[[str], Put]:
 
 def _text(name: str) -> Put:
     def put(message: Any, value: Any, budget: Budget) -> None:
-        setattr(message, name, value if type(value) is str else text(value))
+        setattr(message, name, value if type(value) is str else text(_id_of(value)))
 
     return put
+
+
+def _id_of(value: Any) -> Any:
+    """Where an id is expected, a whole user or group may stand: its uid or guid is meant."""
+    if isinstance(value, dict):
+        return next((value[name] for name in IDS_ALONE.values() if value.get(name) is not None), value)
+    return value
 
 
 _SCALARS: Mapping[int, Callable[[str], Put]] = {
@@ -245,7 +252,10 @@ def _length(name: str, units_a_second: int) -> Put:
 
 def _struct(name: str) -> Put:
     def put(message: Any, value: Any, budget: Budget) -> None:
-        fill_struct(getattr(message, name), an_object(value), budget)
+        if value == "":
+            return
+        found = _unpacked(value) if isinstance(value, str) else value
+        fill_struct(getattr(message, name), an_object(value if found is None else found), budget)
 
     return put
 
@@ -280,12 +290,13 @@ def _unpacked(value: str) -> Any:
 
 def _texts(name: str) -> Put:
     def put(message: Any, value: Any, budget: Budget) -> None:
-        if not isinstance(value, list):
-            raise Malformed("a list", value)
-        budget.spend(len(value))
+        if value == "":
+            return
+        found = value if isinstance(value, list) else _listed(value) if isinstance(value, dict) else [value]
+        budget.spend(len(found))
         texts = getattr(message, name)
         texts.SetInParent()
-        for place, inner in enumerate(value):
+        for place, inner in enumerate(found):
             with within(f"[{place}]"):
                 texts.values.append(text(inner))
 
@@ -309,6 +320,15 @@ def _elements(value: Any, *, by_uid: bool) -> Iterator[Any]:
         yield from value
     elif isinstance(value, dict) and by_uid:
         for uid, inner in value.items():
-            yield lambda uid=uid, inner=inner: {"uid": uid, **an_object(inner)}
+            yield lambda uid=uid, inner=inner: {"uid": uid, **an_object(inner or {})}
+    elif isinstance(value, dict):
+        yield from _listed(value)
     else:
         raise Malformed("a list", value)
+
+
+def _listed(value: Json) -> list[Any]:
+    """What PHP makes of a list with gaps is an object with numbers for names; any other object is a list's only one."""
+    if all(name.isdecimal() for name in value):
+        return list(value.values())
+    return [value]

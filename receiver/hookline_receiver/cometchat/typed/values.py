@@ -124,6 +124,8 @@ def fill_time(time: Timestamp, value: Any) -> None:
         time.seconds = value
         time.SetInParent()
         return
+    if isinstance(value, str) and _written_out(time, value):
+        return
     found = number(value, "a time")
     nanos = int(found * (NANOS // 1000 if abs(found) >= MILLISECONDS_FROM else NANOS))
     seconds, rest = divmod(nanos, NANOS)
@@ -131,6 +133,17 @@ def fill_time(time: Timestamp, value: Any) -> None:
         raise Malformed("a time between the years 1 and 9999", value)
     time.seconds, time.nanos = seconds, rest
     time.SetInParent()
+
+
+def _written_out(time: Timestamp, value: str) -> bool:
+    """Fill in a time as RFC 3339 writes it ("2023-10-10T10:49:45Z"); False if *value* is none."""
+    if value[4:5] != "-" or len(value) > 40:
+        return False
+    try:
+        time.FromJsonString(value)
+    except ValueError:
+        return False
+    return True
 
 
 def fill_duration(length: Duration, value: Any, units_a_second: int) -> None:
