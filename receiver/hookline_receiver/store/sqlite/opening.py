@@ -52,15 +52,18 @@ def create_if_missing(path: Path, migrations: Sequence[Migration]) -> None:
     if Path(f"{path}-wal").exists():
         raise corrupt(path, f"the database is missing, but {path.name}-wal is there")
     new = path.with_name(f"{path.name}.new")
-    for leftover in (new, Path(f"{new}-journal")):
+    for leftover in (new, Path(f"{new}-journal"), Path(f"{new}-wal")):
         leftover.unlink(missing_ok=True)
     connection = sqlite3.connect(new, isolation_level=None)
     try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(connection, migrations)
+        # Here and not under its own name: the switch would leave a rollback journal's name there for a moment.
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
     finally:
         connection.close()
     new.rename(path)
