@@ -94,7 +94,7 @@ class SegmentLog:
                 return
         self.failure = None
 
-    def shortage(self, size: int = 0) -> str | None:
+    def shortage(self, size: int) -> str | None:
         """Why the disk has no room for *size* more bytes, or None."""
         try:
             free = self._disk.free(self.folder)

@@ -21,8 +21,10 @@ from hookline_receiver.journal.format import MAX_PAYLOAD
 from hookline_receiver.journal.log import JournalLimits, SegmentLog
 from hookline_receiver.journal.port import JournalUnavailable
 
-log = logging.getLogger(__name__)
+PROBED_BYTES = 64 * 1024
+"""A record that `probe` asks room for: larger than nearly all, so that unready comes before the first refusal."""
 
+log = logging.getLogger(__name__)
 
 _Waiting = tuple[int, bytes, asyncio.Future[None]]
 """Stamp, payload, and whom to answer."""
@@ -109,7 +111,7 @@ class SegmentJournal:
         began = self._flush_began
         if began and (took := (self._clock() - began) / 1e9) > self._limits.stall:
             return f"journal {self._log.file}: a flush takes {took:.1f} s, over {self._limits.stall:g} s"
-        return self._refusal(0) or self._log.failure or self._log.shortage()
+        return self._refusal(0) or self._log.failure or self._log.shortage(PROBED_BYTES)
 
     async def close(self) -> None:
         """Flush what is unanswered, seal the last segment and let go of the lock."""

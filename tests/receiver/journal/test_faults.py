@@ -182,6 +182,19 @@ async def test_below_the_reserve_nothing_is_taken_and_the_message_says_why(tmp_p
     await journal.close()
 
 
+@pytest.mark.parametrize("free", [1000, 1000 + 1023], ids=["exactly-the-reserve", "less-than-a-usual-record-above"])
+async def test_it_is_unready_before_records_are_refused(tmp_path: Path, disk: BreakableDisk, free: int) -> None:
+    """Ready and refusing everything would keep a pod in its Service that answers 503 for ever."""
+    journal = SegmentJournal.open(tmp_path, small(reserve_bytes=1000), disk)
+    disk.free_bytes = free
+
+    refused = await appended(journal, b"x" * 1024) == []
+
+    assert refused
+    assert journal.probe() is not None
+    await journal.close()
+
+
 async def test_all_callers_of_a_failed_flush_hear_of_it(
     tmp_path: Path, journal: SegmentJournal, disk: BreakableDisk
 ) -> None:
