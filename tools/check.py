@@ -30,6 +30,7 @@ STEPS = (
     Step("contract: style", ("buf", "lint")),
     Step("contract: compatible with the released one", ("python", "-m", "tools.contract", "breaking")),
     Step("contract: generated files are current", ("python", "-m", "tools.contract", "drift")),
+    Step("reference: pages are current", ("python", "-m", "tools.reference", "--check")),
     Step("no operator/__init__.py, no lock file with hosts", ("python", "-m", "tools.tree")),
 )
 

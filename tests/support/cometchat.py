@@ -8,6 +8,8 @@ from typing import Any
 
 SAMPLES = Path(__file__).parent.parent / "data" / "cometchat" / "samples"
 
+DERIVED = Path(__file__).parents[2] / "cli" / "hookline_cli" / "simulate" / "derived"
+
 Payload = dict[str, Any]
 
 
@@ -78,35 +80,7 @@ def people_and_groups(payload: Any) -> Iterator[Payload]:
 
 def derived_payloads() -> dict[str, Payload]:
     """Payloads of the triggers that have no sample, as the facts describe their shapes."""
-    removed = changed(sample("message_reaction_added"), "trigger", "message_reaction_removed")
-    to_all = without(
-        changed(sample("message_delivery_receipt"), "trigger", "message_delivered_to_all"), "data.body.user"
-    )
-    by_all = without(changed(sample("message_read_receipt"), "trigger", "message_read_by_all"), "data.body.user")
-    transferred = changed(sample("group_updated"), "trigger", "group_owner_transferred")
-    scope = changed(sample("group_member_kicked"), "trigger", "group_member_scope_changed")
-    call_ended = changed(changed(sample("meeting_ended"), "trigger", "call_ended"), "type", "call")
-    left = changed(changed(sample("call_participant_left"), "trigger", "meeting_participant_left"), "type", "meet")
-    interacted = changed(sample("after_feed_item_read"), "trigger", "after_feed_item_interacted")
-    legacy_read = without(sample("legacy.message_delivery_receipt"), "data.deliveredAt")
-    legacy_read["trigger"] = "message_read_receipt"
-    legacy_read["data"] |= {"receiptType": "read", "readAt": 1673017190}
-    return {
-        "message_reaction_removed": removed,
-        "message_delivered_to_all": changed(to_all, "data.body.action", "deliveredToAll"),
-        "message_read_by_all": changed(by_all, "data.body.action", "readByAll"),
-        "group_owner_transferred": changed(
-            transferred, "data.oldOwner", {"uid": "cometchat-uid-1", "name": "Andrew Joseph"}
-        ),
-        "group_member_scope_changed": changed(scope, "data.members.cometchat-uid-2.scope", "moderator"),
-        "call_ended": call_ended,
-        "meeting_participant_left": left,
-        "transcription_generated": a_payload(
-            "transcription_generated", {"sessionId": "s-1", "startTime": 1696937627, "endTime": 1696937700}, region="eu"
-        ),
-        "after_feed_item_interacted": changed(interacted, "data.engagedAt", 1696932190),
-        "legacy.message_read_receipt": legacy_read,
-    }
+    return {path.name.removesuffix(".json"): json.loads(path.read_bytes()) for path in DERIVED.glob("*.json")}
 
 
 def every_payload() -> dict[str, Payload]:

@@ -9,6 +9,9 @@ from typing import Any
 DOCUMENTED = Path(__file__).parent / "samples"
 """One documented payload a file, as CometChat publishes them."""
 
+DERIVED = Path(__file__).parent / "derived"
+"""One payload a file for the triggers of which none is published, made of the shapes that are described."""
+
 IDS = frozenset(
     [
         "id",

@@ -27,6 +27,7 @@ def _always(data: Data) -> bool:
 
 
 def _nowhere(data: Data) -> str:
+    """None: it belongs to no conversation, group or session."""
     return ""
 
 
@@ -64,40 +65,48 @@ def _conversation(message: Message) -> object:
 
 
 def _of_message(data: Data) -> object:
+    """`message.conversationId`; of a group's message without one, group_{`message.receiver`}."""
     return _conversation(data.message)
 
 
 def _of_call(data: Data) -> object:
+    """`call.conversationId`; of a group's call without one, group_{`call.receiver`}."""
     return _conversation(data.call)
 
 
 def _of_resource(data: Data) -> object:
+    """`resource.conversationId`; of a group's message without one, group_{`resource.receiver`}."""
     return _conversation(data.resource)
 
 
 def _of_group(data: Data) -> object:
+    """group_{`group.guid`}."""
     # Not `group.conversationId`: it was seen to differ from what messages of the group say.
     return data.group.guid and f"group_{data.group.guid}"
 
 
 def _of_group_details(data: Data) -> object:
+    """group_{`groupDetails.guid`}; none in a conversation of two."""
     return data.groupDetails.guid and f"group_{data.groupDetails.guid}"
 
 
 def _of_notification(data: Data) -> object:
+    """`notificationDetails.conversationId`."""
     return data.notificationDetails.conversationId
 
 
 def _of_flat_message(data: Data) -> object:
+    """`conversationId`."""
     return data.conversationId
 
 
 def _of_session(data: Data) -> object:
+    """`sessionId`."""
     return data.sessionId
 
 
 def _of_reaction(data: Data) -> object:
-    """The conversation if it is told, else the message: reactions to one message stay in order."""
+    """`reaction.conversationId`, else message_{`reaction.messageId`}: reactions to one message stay in order."""
     return data.reaction.conversationId or (data.reaction.messageId and f"message_{data.reaction.messageId}")
 
 
@@ -109,10 +118,12 @@ def _between(data: Data, one: object, other: object) -> object:
 
 
 def _of_receipt(data: Data) -> object:
+    """The conversation, built of `sender` and `receiver`: the payload does not tell it."""
     return _between(data, data.sender, data.receiver)
 
 
 def _of_legacy_receipt(data: Data) -> object:
+    """The conversation, built of `receiptSender` and `receiptReceiver`: the payload does not tell it."""
     return _between(data, data.receiptSender, data.receiptReceiver)
 
 
