@@ -44,15 +44,25 @@ def call_for(item: Item, verdict: State, api: str = API) -> Call | None:
     if not item.withheld and verdict is State.APPROVED:
         return None
     subject = item.subject
-    for name, value, allowed in (
-        ("app", subject.app, _APP),
-        ("region", subject.region, _REGION),
-        ("message", subject.message, _MESSAGE),
-    ):
-        if not allowed.fullmatch(value):
-            raise BadSubject(f"the {name} of item {item.number}, {value!r}, is not one that CometChat would give")
-    root = api.replace("{app}", subject.app).replace("{region}", subject.region)
+    root = _root(item, api)
+    if not _MESSAGE.fullmatch(subject.message):
+        raise _bad(item, "message", subject.message)
     if not item.withheld:
         return Call("DELETE", f"{root}/messages/{subject.message}", b"")
     decision = json.dumps({"status": str(verdict), "reviewed": True}).encode()
     return Call("PATCH", f"{root}/moderation/blocked-messages/{subject.message}", decision)
+
+
+def _root(item: Item, api: str) -> str:
+    """The address of the app's API; what it does not name need not be a name."""
+    for name, value, allowed in (("app", item.subject.app, _APP), ("region", item.subject.region, _REGION)):
+        if f"{{{name}}}" not in api:
+            continue
+        if not allowed.fullmatch(value):
+            raise _bad(item, name, value)
+        api = api.replace(f"{{{name}}}", value)
+    return api
+
+
+def _bad(item: Item, name: str, value: str) -> BadSubject:
+    return BadSubject(f"the {name} of item {item.number}, {value!r}, is not one that CometChat would give")

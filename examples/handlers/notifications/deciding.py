@@ -1,6 +1,6 @@
 """Whom a message concerns, and whether a mail is due to them. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -68,11 +68,17 @@ def notices(message: Message) -> tuple[Notice, ...]:
     receiver = message.receiver
     if receiver is not None:
         mention = concerned.get(receiver.uid)
-        # The receiver's entity tells their presence, which a mention does not.
-        concerned[receiver.uid] = Notice(message, receiver, mention.kind if mention else Kind.MESSAGE)
+        kind = mention.kind if mention else Kind.MESSAGE
+        concerned[receiver.uid] = Notice(message, _as_one(receiver, mention and mention.person), kind)
     concerned.pop(message.sender.uid, None)
     concerned.pop("", None)
     return tuple(concerned.values())
+
+
+def _as_one(receiver: Person, mentioned: Person | None) -> Person:
+    """The receiver tells their presence, which a mention does not; a name may be in either."""
+    named = receiver if receiver.name != receiver.uid or mentioned is None else mentioned
+    return replace(receiver, name=named.name)
 
 
 def skip(notice: Notice, known: Known, policy: Policy, now: datetime) -> Skip | None:

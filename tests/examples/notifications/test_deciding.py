@@ -54,6 +54,15 @@ def test_a_mention_and_the_message_that_it_comes_with_share_one_key():
     assert {notice.kind for notice in (*sent, *mentioned)} == {Kind.MENTION}
 
 
+def test_a_name_is_taken_from_wherever_it_is():
+    """A mention between two people tells the name in the mention only."""
+    (mention,) = notices(a_message("user_mentioned"))
+    (message,) = notices(a_message("message_sent"))
+
+    assert mention.person.name == "Andrew Joseph"
+    assert message.person.name == "George Alan"
+
+
 def test_what_nobody_wrote_concerns_nobody():
     """CometChat sends message_sent for each edit and delete too, with messages that it made itself."""
     assert read_message(an_event("message_sent", message__category="action")) is None
