@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 TESTS = HERE.parents[1]
 DATA = "data"
 """The data folder's name in the recorded folder; it is there, durably, from the beginning."""
+FRESH = "fresh"
+"""A folder, there from the beginning too, in which a gateway makes its data folder."""
 
 
 def build_shim(folder: Path) -> Path:
@@ -35,8 +37,14 @@ class Recorder:
         self.root = folder / "recorded"
         self.data = self.root / DATA
         self.data.mkdir(parents=True)
+        (self.root / FRESH).mkdir()
         self.trace = folder / "trace"
-        self._shim = shim
+        self.variables = {
+            "LD_PRELOAD": str(shim),
+            "POWERLOSS_ROOT": str(self.root),
+            "POWERLOSS_TRACE": str(self.trace),
+        }
+        """What a process must have in its environment to be recorded."""
         self._said = folder / "said"
         self._said.mkdir()
         self._started: list[Program] = []
@@ -50,14 +58,16 @@ class Recorder:
         """The forwarder's part; a checkpoint whenever its WAL has *wal_bytes*."""
         return self._start(name, "support.powerloss.forwarder", [str(self.data), str(wal_bytes)])
 
+    def client(self, url: str, username: str, password: str, senders: int, count: int) -> "Program":
+        """Senders of events to a gateway."""
+        return self._start("client", "support.powerloss.client", [url, username, password, str(senders), str(count)])
+
     def _start(self, name: str, module: str, arguments: Sequence[str]) -> "Program":
         environment = {
             **os.environ,
             "PYTHONPATH": str(TESTS),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "LD_PRELOAD": str(self._shim),
-            "POWERLOSS_ROOT": str(self.root),
-            "POWERLOSS_TRACE": str(self.trace),
+            **self.variables,
         }
         output = self._said / name
         with output.open("wb") as file:
@@ -157,7 +167,7 @@ def names(folder: Path) -> list[str]:
 
 def whole(steps: Sequence[Step]) -> Tree:
     """What the model makes of all steps: the same as `Recorder.actual`, if nothing was missed."""
-    disk = Disk([DATA])
+    disk = Disk([DATA, FRESH])
     for step in steps:
         disk.do(step)
     return disk.latest()

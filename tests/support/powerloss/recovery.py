@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,11 @@ from hookline_receiver.forwarder.settings import Settings
 from hookline_receiver.journal.reader import SegmentJournals
 from hookline_receiver.store.sqlite import SqliteEventStore
 from support.carrier import Counts
-from support.powerloss.disk import Tree
+from support.powerloss.client import body_of as sent_body
+from support.powerloss.disk import Disk, Tree
 from support.powerloss.events import body_of
 from support.powerloss.forwarder import a_carrier
-from support.powerloss.recording import DATA
+from support.powerloss.recording import DATA, FRESH
 from support.powerloss.trace import Kind, Step
 from support.store import connection_of
 
@@ -41,11 +42,29 @@ class Told:
             (self.acknowledged if word == "200" else self.sent)[UUID(ident).bytes] = kind
 
 
-def found_wrong(tree: Tree, told: Told, scratch: Path, rng: Random) -> str:
-    """What is wrong after recovery from *tree*; "" if every promise held."""
+Recover = Callable[[Path, Told, Random], str]
+"""Starts on what is left of the recorded folder and says what is wrong; "" if every promise held."""
+
+
+def losses(
+    life: Sequence[Step], cuts: Sequence[int], rng: Random, scratch: Path, disk: Disk, recover: Recover
+) -> Iterator[tuple[int, str]]:
+    """What is wrong after a loss of power at each of *cuts*, which rise."""
+    told = Told()
+    done = 0
+    for cut in cuts:
+        for step in life[done:cut]:
+            disk.do(step)
+            told.hear(step)
+        done = cut
+        yield cut, found_wrong(disk.after_power_loss(rng), told, scratch, rng, recover)
+
+
+def found_wrong(tree: Tree, told: Told, scratch: Path, rng: Random, recover: Recover) -> str:
+    """What is wrong after recovery from *tree*."""
     with rebuilt(tree, scratch) as root:
         try:
-            return recover(root / DATA, told, rng)
+            return recover(root, told, rng)
         except Exception as error:  # noqa: BLE001 - a start that fails, however, is a loss of everything
             return f"recovery failed: {error!r}"
 
@@ -65,13 +84,10 @@ def rebuilt(tree: Tree, scratch: Path) -> Iterator[Path]:
         shutil.rmtree(root)
 
 
-def recover(data: Path, told: Told, rng: Random) -> str:
+def recover(root: Path, told: Told, rng: Random) -> str:
     """Start as after a power failure, carry everything, and compare."""
-    store = open_sqlite(Settings(data_dir=data))
-    assert isinstance(store, SqliteEventStore)
-    with closing(store), closing(SegmentJournals(data / "journal", boot=AFTERWARDS)) as journals:
-        counts = Counts()
-        carry(a_carrier(data, journals, store, sync_interval=0), journals, counts)
+    data = root / DATA
+    with carried(data) as (store, counts):
         return (
             damage(counts)
             or lost(store, data / "aside", told)
@@ -79,6 +95,30 @@ def recover(data: Path, told: Told, rng: Random) -> str:
             or altered(store, told, rng)
             or undelivered(store)
         )
+
+
+def recover_bodies(root: Path, told: Told, rng: Random) -> str:
+    """The same of a gateway, whose ingest ids senders don't know: events are told by their bodies."""
+    with carried(root / FRESH / DATA) as (store, counts):
+        bodies = {row[0] for row in connection_of(store).execute("SELECT body FROM bodies")}
+        missing = [ident for ident in told.acknowledged if sent_body(UUID(bytes=ident)) not in bodies]
+        strange = bodies - {sent_body(UUID(bytes=ident)) for ident in told.sent}
+        return (
+            damage(counts)
+            or (f"lost: {len(missing)} of {len(told.acknowledged)}" if missing else "")
+            or (f"invented or altered: {len(strange)}" if strange else "")
+        )
+
+
+@contextmanager
+def carried(data: Path) -> Iterator[tuple[SqliteEventStore, Counts]]:
+    """The store, after everything in the journals was carried into it, and what the carrier counted."""
+    store = open_sqlite(Settings(data_dir=data))
+    assert isinstance(store, SqliteEventStore)
+    with closing(store), closing(SegmentJournals(data / "journal", boot=AFTERWARDS)) as journals:
+        counts = Counts()
+        carry(a_carrier(data, journals, store, sync_interval=0), journals, counts)
+        yield store, counts
 
 
 def carry(carrier: Carrier, journals: SegmentJournals, counts: Counts) -> None:
