@@ -1,7 +1,9 @@
+import asyncio
 import stat
 
 import pytest
 
+from hookline.routing.v1.snapshot_pb2 import ForwarderSnapshot, ReceiverSnapshot
 from hookline_cli.dev.addresses import endpoint_table
 from hookline_cli.dev.announcing import announcement
 from hookline_cli.dev.compiling import compile_paths
@@ -125,6 +127,42 @@ async def test_only_what_changes_is_written(file, keys, tmp_path):
 
     assert set(before) == {"receiver.binpb", "forwarder.binpb", "endpoints.binpb"}
     assert {path.name: path.stat().st_ino for path in routes.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(("one",), ("one", "two")), (("one", "two"), ("one",)), (("one",), ("two",))],
+    ids=["added", "removed", "exchanged"],
+)
+async def test_the_forwarder_knows_every_subscription_whose_events_are_taken(file, keys, tmp_path, before, after):
+    """An event of a subscription that it does not know is kept and goes nowhere, although it was answered 200."""
+    routes = tmp_path / "routes"
+    routes.mkdir()
+
+    async def put_in_force(names, *, running):
+        file.write_text(as_yaml(a_secret(), *(a_subscription(name=name) for name in names)))
+        tables = compile_paths([file], Keyring(keys)).tables
+        await publish(routes, Publication(tables, endpoint_table(tables.forwarder, [])), running=running)
+
+    def unknown():
+        receiver = ReceiverSnapshot.FromString((routes / "receiver.binpb").read_bytes())
+        forwarder = ForwarderSnapshot.FromString((routes / "forwarder.binpb").read_bytes())
+        taken = {one.subscription.name for one in receiver.endpoints}
+        return taken - {one.ref.name for one in forwarder.subscriptions}, taken
+
+    await put_in_force(before, running=False)
+    changing = asyncio.create_task(put_in_force(after, running=True))
+    seen = []
+    while not changing.done():
+        seen.append(unknown())
+        await asyncio.sleep(0.01)
+    await changing
+
+    assert all(missing == set() for missing, _ in seen)
+    assert seen[0] == (set(), set(before))
+    assert unknown() == (set(), set(after))
+    forwarder = ForwarderSnapshot.FromString((routes / "forwarder.binpb").read_bytes())
+    assert [one.ref.name for one in forwarder.subscriptions] == list(after)
 
 
 def test_a_folder_s_manifests_are_taken_by_name_and_once(tmp_path):

@@ -4,12 +4,17 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_receiver.forwarder.files import replace_file
 from hookline_routes.inputs import Tables
 
 SWAP = 0.5
-"""Seconds within which the forwarder has surely seen a new file: it looks every 0.2 s."""
+"""Seconds within which receiver and forwarder have surely seen a new file: they look every 0.2 s."""
+
+
+Table = routing.ReceiverSnapshot | routing.ForwarderSnapshot | routing.EndpointTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +29,46 @@ async def publish(folder: Path, publication: Publication, *, running: bool) -> N
     """
     Make *publication* the files in *folder*.
 
-    The forwarder's come first, and while it is *running* get the time to be seen: no event of a new subscription may
-    arrive that the forwarder has not heard of.
+    While programs are *running* the forwarder hears of a new subscription before the receiver takes its events, and of
+    one that goes away after the receiver has stopped taking them: no event may arrive that it knows no routes of. Each
+    step gets the time to be seen.
     """
-    endpoints = _put(folder / "endpoints.binpb", publication.endpoints.SerializeToString(deterministic=True))
-    routes = _put(folder / "forwarder.binpb", publication.tables.forwarder.SerializeToString(deterministic=True))
-    if running and (endpoints or routes):
-        await asyncio.sleep(SWAP)
-    _put(folder / "receiver.binpb", publication.tables.receiver.SerializeToString(deterministic=True))
+    pause = SWAP if running else 0.0
+    forwarder = folder / "forwarder.binpb"
+    new = publication.tables.forwarder
+    changed = _put(folder / "endpoints.binpb", publication.endpoints)
+    changed |= _put(forwarder, _with_leaving(new, forwarder) if running else new)
+    if changed:
+        await asyncio.sleep(pause)
+    if _put(folder / "receiver.binpb", publication.tables.receiver) and not _holds(forwarder, new):
+        await asyncio.sleep(pause)
+    _put(forwarder, new)
 
 
-def _put(file: Path, content: bytes) -> bool:
+def _with_leaving(new: routing.ForwarderSnapshot, file: Path) -> routing.ForwarderSnapshot:
+    """*new*, and the subscriptions in *file* that it no longer has."""
+    both = routing.ForwarderSnapshot()
+    both.CopyFrom(new)
+    staying = {one.ref.uid for one in new.subscriptions}
+    try:
+        before = routing.ForwarderSnapshot.FromString(file.read_bytes())
+    except (FileNotFoundError, DecodeError):
+        return both
+    both.subscriptions.extend(one for one in before.subscriptions if one.ref.uid not in staying)
+    return both
+
+
+def _put(file: Path, table: Table) -> bool:
     """Whether the file had to be written."""
-    if file.exists() and file.read_bytes() == content:
+    if _holds(file, table):
         return False
-    replace_file(file, content)
+    replace_file(file, _bytes(table))
     return True
+
+
+def _holds(file: Path, table: Table) -> bool:
+    return file.exists() and file.read_bytes() == _bytes(table)
+
+
+def _bytes(table: Table) -> bytes:
+    return table.SerializeToString(deterministic=True)
