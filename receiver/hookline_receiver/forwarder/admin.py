@@ -1,36 +1,26 @@
 """
 What people ask: the admin service (`proto/hookline/admin/v1`), over a store that somebody else owns.
 
-`Desk` answers from an EventStore, plain and blocking. The forwarder serves it on its Unix socket (`AdminServer`); where
-none runs, `offline` serves the same over a store it opens itself.
+`desk` answers from an EventStore in bounded steps, `answers` says it in messages. The forwarder serves them on its Unix
+socket (`AdminServer`); where none runs, `offline` serves the same over a store it opens itself.
 """
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from hookline.admin.v1 import admin_pb2 as pb
 from hookline.admin.v1 import admin_pb2_grpc as rpc
-from hookline_receiver.event import RouteRef
+from hookline_receiver.carrying.routebook import RouteBook
+from hookline_receiver.forwarder import answers
+from hookline_receiver.forwarder.desk import AdminRefused, Desk
 from hookline_receiver.forwarder.store_thread import StoreRunner
-from hookline_receiver.store.port import (
-    Attempt,
-    DeadLetter,
-    DeliveryStory,
-    EventStore,
-    EventStory,
-    Filter,
-    RouteBacklog,
-    StoreUnavailable,
-    delivery_name,
-)
+from hookline_receiver.store.port import DeadLetter, Erased, EventStore, Found, Redriven, Replayed, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -40,61 +30,11 @@ _Context = Any
 PAGE = 500
 """Dead letters read, or redriven, at once: claims wait for the same thread."""
 DEFAULT_LIMIT = 1000
+STEP = 1_000_000_000
+"""Nanoseconds that one call of Replay or Erase works before it answers how far it has come."""
 LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel takes 107."""
-
-
-class AdminRefused(Exception):
-    """The question can't be answered; the message says why."""
-
-    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-class Desk:
-    """Answers what people ask, from a store."""
-
-    def __init__(self, routes: Callable[[], Collection[RouteRef] | None], clock: Callable[[], int]) -> None:
-        """*routes* that there are now, None if that is not known; *clock* in nanoseconds since the epoch."""
-        self._routes = routes
-        self._clock = clock
-
-    def dead_letters(self, store: EventStore, which: pb.Selection, limit: int, after: int) -> list[DeadLetter]:
-        """At most *limit* dead letters above the delivery id *after*."""
-        return list(store.dead_letters(filter_of(which), limit, after))
-
-    def redrive(self, store: EventStore, request: pb.RedriveRequest, limit: int) -> tuple[int, int]:
-        """Make at most *limit* dead letters pending; how many were, and how many have no route."""
-        keep = self._routes()
-        if keep is None:
-            raise AdminRefused(grpc.StatusCode.FAILED_PRECONDITION, "there is no route table yet")
-        which = filter_of(request.selection)
-        return store.redrive(which, limit, self._clock(), dry_run=request.dry_run, keep=keep)
-
-    def show(self, store: EventStore, request: pb.ShowEventRequest) -> pb.ShowEventResponse:
-        """The events that the id names."""
-        return pb.ShowEventResponse(events=[_event(one) for one in store.story(request.id)])
-
-    def backlog(self, store: EventStore, request: pb.GetBacklogRequest) -> pb.GetBacklogResponse:
-        """How much waits."""
-        return pb.GetBacklogResponse(routes=[_backlog(one) for one in store.backlog(filter_of(request.selection))])
-
-
-def check(request: pb.RedriveRequest) -> None:
-    """Raise AdminRefused if *request* selects nothing in particular without saying `all`."""
-    if request.selection == pb.Selection() and not request.all:
-        raise AdminRefused(grpc.StatusCode.INVALID_ARGUMENT, "select which dead letters to redrive, or set all")
-
-
-def filter_of(which: pb.Selection) -> Filter:
-    """Return *which* as the store takes it; raises AdminRefused for an ingest id that is none."""
-    try:
-        ingest_ids = tuple(UUID(text).bytes for text in which.ingest_ids)
-    except ValueError:
-        raise AdminRefused(grpc.StatusCode.INVALID_ARGUMENT, "an ingest id must be a UUID") from None
-    return Filter(which.namespace, which.subscription, which.route, which.trigger, which.reason, ingest_ids)
+_NO_LIMIT = 1 << 62
 
 
 class EventAdminServicer(rpc.EventAdminServiceServicer):
@@ -103,12 +43,13 @@ class EventAdminServicer(rpc.EventAdminServiceServicer):
     def __init__(
         self,
         store: StoreRunner,
-        routes: Callable[[], Collection[RouteRef] | None],
+        book: Callable[[], RouteBook | None],
         clock: Callable[[], int],
         redriven: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
-        self._desk = Desk(routes, clock)
+        self._desk = Desk(book, clock)
+        self._clock = clock
         self._redriven = redriven
 
     async def ListDeadLetters(
@@ -120,22 +61,22 @@ class EventAdminServicer(rpc.EventAdminServiceServicer):
             size = min(left, PAGE)
             page = await self._ask(context, partial(self._page, request.selection, size, after))
             for letter in page:
-                yield pb.ListDeadLettersResponse(dead_letter=_dead_letter(letter))
+                yield pb.ListDeadLettersResponse(dead_letter=answers.dead_letter(letter))
             if len(page) < size:
                 return
             left, after = left - len(page), page[-1].delivery_id
 
     async def Redrive(self, request: pb.RedriveRequest, context: _Context) -> pb.RedriveResponse:
         """Send dead letters again; durable when it is answered."""
-        await self._ask(context, lambda store: check(request))
         limit = request.limit or _NO_LIMIT
-        answer = pb.RedriveResponse()
+        answer = pb.RedriveResponse(next=request.after)
         while True:
-            size = limit if request.dry_run else min(PAGE, limit - answer.redriven)
-            redriven, without = await self._ask(context, partial(self._redrive, request, size))
-            answer.redriven += redriven
-            answer.without_route = without
-            if redriven < size or answer.redriven >= limit or request.dry_run:
+            size = min(PAGE, limit - answer.redriven)
+            step = await self._ask(context, partial(self._redrive, request, size, answer.next))
+            answer.redriven += step.redriven
+            answer.without_route += step.without_route
+            answer.next = step.next
+            if not step.next or answer.redriven >= limit:
                 break
         if answer.redriven and not request.dry_run:
             log.info("dead letters were redriven", extra={"deliveries": answer.redriven})
@@ -150,24 +91,84 @@ class EventAdminServicer(rpc.EventAdminServiceServicer):
         """How much waits."""
         return await self._ask(context, lambda store: self._desk.backlog(store, request))
 
+    async def ListEvents(
+        self, request: pb.ListEventsRequest, context: _Context
+    ) -> AsyncIterator[pb.ListEventsResponse]:
+        """Kept events, read a step at a time."""
+        left, after = request.limit or DEFAULT_LIMIT, 0
+        while left > 0:
+            step = await self._ask(context, partial(self._found, request, min(left, PAGE), after))
+            for found in step.events:
+                yield pb.ListEventsResponse(event=answers.summary(found))
+            if not step.next:
+                return
+            left, after = left - len(step.events), step.next
+
+    async def Replay(self, request: pb.ReplayRequest, context: _Context) -> pb.ReplayResponse:
+        """Send events again, for a second or up to the limit; durable when it is answered."""
+        limit, until = request.limit or _NO_LIMIT, self._clock() + STEP
+        answer, selected = pb.ReplayResponse(next=request.after), 0
+        while True:
+            step = await self._ask(context, partial(self._replay, request, limit - selected, answer.next))
+            selected += step.selected
+            answer.events += step.events
+            answer.deliveries += step.deliveries
+            answer.under_way += step.under_way
+            answer.without_route += step.without_route
+            answer.next = step.next
+            if not step.next or selected >= limit or self._clock() >= until:
+                break
+        if answer.deliveries and not request.dry_run:
+            log.info("events were replayed", extra={"events": answer.events, "deliveries": answer.deliveries})
+            self._redriven()
+        return answer
+
+    async def Erase(self, request: pb.EraseRequest, context: _Context) -> pb.EraseResponse:
+        """Remove events, for a second; durable when it is answered. What is logged names nobody."""
+        until = self._clock() + STEP
+        answer = pb.EraseResponse(next=request.after)
+        while True:
+            step = await self._ask(context, partial(self._erase, request, answer.next))
+            answer.events += step.events
+            answer.unended += step.unended
+            answer.next = step.next
+            if not step.next or self._clock() >= until:
+                break
+        if answer.events and not request.dry_run:
+            log.warning("events were erased", extra={"events": answer.events, "unended": answer.unended})
+            self._redriven()
+        return answer
+
+    async def ListErasures(self, request: pb.ListErasuresRequest, context: _Context) -> pb.ListErasuresResponse:
+        """Counts of what was erased."""
+        return await self._ask(context, self._desk.erasures)
+
     def _page(self, which: pb.Selection, size: int, after: int, store: EventStore) -> list[DeadLetter]:
         return self._desk.dead_letters(store, which, size, after)
 
-    def _redrive(self, request: pb.RedriveRequest, size: int, store: EventStore) -> tuple[int, int]:
-        return self._desk.redrive(store, request, size)
+    def _redrive(self, request: pb.RedriveRequest, size: int, after: int, store: EventStore) -> Redriven:
+        return self._desk.redrive(store, request, size, after)
+
+    def _found(self, request: pb.ListEventsRequest, size: int, after: int, store: EventStore) -> Found:
+        return self._desk.events(store, request, size, after)
+
+    def _replay(self, request: pb.ReplayRequest, size: int, after: int, store: EventStore) -> Replayed:
+        return self._desk.replay(store, request, size, after)
+
+    def _erase(self, request: pb.EraseRequest, after: int, store: EventStore) -> Erased:
+        return self._desk.erase(store, request, after)
 
     async def _ask(self, context: _Context, question: Callable[[EventStore], T]) -> T:
         try:
             return await self._store.run(question)
         except AdminRefused as refused:
             code, detail = refused.code, refused.detail
+        except answers.Misasked as misasked:
+            code, detail = grpc.StatusCode.INVALID_ARGUMENT, str(misasked)
         except StoreUnavailable as error:
             code, detail = grpc.StatusCode.UNAVAILABLE, str(error)
         await context.abort(code, detail)
         raise AssertionError("abort raises")
-
-
-_NO_LIMIT = 1 << 62
 
 
 class AdminServer:
@@ -210,79 +211,3 @@ class AdminServer:
             return path
         self._folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
         return f"/proc/self/fd/{self._folder}/{self._path.name}"
-
-
-def _time(nanoseconds: int) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromNanoseconds(nanoseconds)
-    return stamp
-
-
-def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
-    subscription = letter.route.subscription
-    return pb.DeadLetter(
-        delivery_id=delivery_name(letter.ingest_id, letter.route.name),
-        ingest_id=str(UUID(bytes=letter.ingest_id)),
-        event_id=letter.event_id,
-        namespace=subscription.namespace,
-        subscription=subscription.name,
-        route=letter.route.name,
-        trigger=letter.trigger,
-        reason=letter.reason,
-        detail=letter.detail,
-        attempts=letter.attempts,
-        received_at=_time(letter.received_at),
-        died_at=_time(letter.died_at),
-    )
-
-
-def _event(story: EventStory) -> pb.EventStory:
-    event = story.event
-    return pb.EventStory(
-        ingest_id=str(UUID(bytes=event.ingest_id)),
-        event_id=story.event_id,
-        namespace=event.subscription.namespace,
-        subscription=event.subscription.name,
-        trigger=event.envelope.trigger,
-        received_at=_time(event.received_at_ns),
-        stored_at=_time(story.stored_at),
-        size=len(event.body),
-        duplicates=story.duplicates,
-        unrouted=story.unrouted,
-        deliveries=[_delivery(event.ingest_id, one) for one in story.deliveries],
-    )
-
-
-def _delivery(ingest_id: bytes, story: DeliveryStory) -> pb.DeliveryStory:
-    return pb.DeliveryStory(
-        delivery_id=delivery_name(ingest_id, story.route.name),
-        route=story.route.name,
-        state=story.state.value,
-        reason=story.reason,
-        due_at=_time(story.due_at) if story.due_at else None,
-        attempts=list(_attempts(story.attempts)),
-    )
-
-
-def _attempts(attempts: Collection[Attempt]) -> Iterator[pb.Attempt]:
-    for number, one in enumerate(attempts, start=1):
-        yield pb.Attempt(
-            number=number,
-            started_at=_time(one.started_at),
-            ended_at=_time(one.ended_at),
-            code=one.code,
-            detail=one.detail,
-            endpoint=one.endpoint,
-        )
-
-
-def _backlog(one: RouteBacklog) -> pb.RouteBacklog:
-    subscription = one.route.subscription
-    return pb.RouteBacklog(
-        namespace=subscription.namespace,
-        subscription=subscription.name,
-        route=one.route.name,
-        pending=one.pending,
-        dead=one.dead,
-        oldest_pending=_time(one.oldest_pending) if one.oldest_pending is not None else None,
-    )

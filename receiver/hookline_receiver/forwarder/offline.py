@@ -4,11 +4,11 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hookline_receiver.event import RouteRef
+from hookline_receiver.carrying.routebook import RouteBook
 from hookline_receiver.forwarder.admin import AdminServer, EventAdminServicer
 from hookline_receiver.forwarder.process import open_sqlite
 from hookline_receiver.forwarder.settings import Settings
@@ -30,7 +30,7 @@ def serving_offline(data: Path) -> Iterator[Path]:
     routes = Routes(settings.routes)
     routes.refresh()
     with tempfile.TemporaryDirectory(prefix="hookline-") as folder:
-        serving = _Serving(settings, Path(folder) / "admin.sock", lambda: _refs(routes))
+        serving = _Serving(settings, Path(folder) / "admin.sock", routes.book)
         serving.start()
         try:
             yield serving.path
@@ -38,18 +38,13 @@ def serving_offline(data: Path) -> Iterator[Path]:
             serving.stop()
 
 
-def _refs(routes: Routes) -> Collection[RouteRef] | None:
-    book = routes.book()
-    return book.routes.keys() if book else None
-
-
 class _Serving:
     """An event loop in a thread that serves until it is stopped."""
 
-    def __init__(self, settings: Settings, path: Path, routes: Callable[[], Collection[RouteRef] | None]) -> None:
+    def __init__(self, settings: Settings, path: Path, book: Callable[[], RouteBook | None]) -> None:
         self.path = path
         self._settings = settings
-        self._routes = routes
+        self._book = book
         self._started = threading.Event()
         self._failure: Exception | None = None
         self._loop = asyncio.new_event_loop()
@@ -81,7 +76,7 @@ class _Serving:
         store = StoreThread(lambda: open_sqlite(self._settings))
         try:
             await store.start()
-            server = AdminServer(EventAdminServicer(store, self._routes, time.time_ns), self.path)
+            server = AdminServer(EventAdminServicer(store, self._book, time.time_ns), self.path)
             await server.start()
             self._started.set()
             await self._end.wait()

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from hookline_receiver.carrying.carrier import Carrier
 from hookline_receiver.cometchat.sameness import same_event
-from hookline_receiver.event import RouteRef
 from hookline_receiver.forwarder.admin import AdminServer, EventAdminServicer
 from hookline_receiver.forwarder.aside import AsideFolder
 from hookline_receiver.forwarder.board import Board
@@ -91,7 +90,7 @@ class Forwarder:
         await self._look_at_tables()
         ops = OpsServer(self._metrics.page, self._not_ready)
         admin = AdminServer(
-            EventAdminServicer(self._store, self._route_refs, self._clock.now, self._dispatcher.wake),
+            EventAdminServicer(self._store, self._routes.book, self._clock.now, self._dispatcher.wake),
             self._settings.admin,
         )
         await admin.start()
@@ -232,10 +231,6 @@ class Forwarder:
         aside = AsideFolder(self._settings.aside)
         throttle = Throttle(time.monotonic)
         return Carrier(self._journals, store, self._routes, aside, self._metrics, self._clock.now, throttle)
-
-    def _route_refs(self) -> Collection[RouteRef] | None:
-        book = self._routes.book()
-        return book.routes.keys() if book else None
 
     def _not_ready(self) -> str:
         if self._stopping.is_set():

@@ -22,13 +22,23 @@ from hookline_receiver.store.port import (
     Delivered,
     DeliveryStory,
     DueRoute,
+    Erased,
+    Erasure,
+    EventFilter,
     EventStory,
     Filter,
+    Found,
+    FoundDelivery,
+    FoundEvent,
+    Redriven,
+    Replayed,
     Retention,
     RetryAt,
     RouteBacklog,
     Settlement,
     State,
+    Target,
+    Walk,
 )
 
 _OUT = (State.PENDING, State.IN_FLIGHT)
@@ -70,6 +80,14 @@ class _Stored:
     def dead(self) -> bool:
         return any(one.state is State.DEAD for one in self.deliveries)
 
+    def delivery(self, route: RouteRef) -> _Delivery | None:
+        return next((one for one in self.deliveries if one.route == route), None)
+
+    def endings(self, arrival: Arrival) -> list[Target]:
+        """Targets that can have the event again: those that never had it, and those whose delivery has ended."""
+        known = [(target, self.delivery(target.route)) for target in arrival.targets]
+        return [target for target, delivery in known if delivery is None or delivery.state not in _UNENDED]
+
     def kept_from(self) -> int:
         ended_at = max((one.ended_at for one in self.deliveries), default=self.stored_at)
         return rules.kept_from(ended_at, self.duplicate_until)
@@ -97,6 +115,7 @@ class MemoryEventStore:
         self._positions: dict[str, Position] = {}
         self._held: dict[RouteRef, int] = {}
         self._clocks: dict[RouteRef, _Clock] = {}
+        self._erasures: dict[tuple[int, SubscriptionRef], Erasure] = {}
 
     def positions(self) -> Mapping[str, Position]:
         """How far each journal has been carried."""
@@ -282,17 +301,97 @@ class MemoryEventStore:
         return [self._dead_letter(one) for one in self._dead(which) if one.number > after][:limit]
 
     def redrive(
-        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]
-    ) -> tuple[int, int]:
+        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef], after: int = 0
+    ) -> Redriven:
         """Make dead letters pending again."""
         found = list(self._dead(which))
-        redriven = [one for one in found if one.route in keep][:limit]
+        redriven = [one for one in found if one.route in keep and one.number > after][:limit]
         for one in [] if dry_run else redriven:
-            one.state = State.WAITING if self._is_taken(one.route, one.ordering_key) else State.PENDING
-            one.due_at = one.since = now
-            one.born = self._clock(one.route).read(now)
-            one.answers, one.replay, one.reason, one.detail, one.ended_at = 0, True, "", "", 0
-        return len(redriven), sum(1 for one in found if one.route not in keep)
+            self._revive(one, now)
+        gone = sum(1 for one in found if one.route not in keep) if after == 0 else 0
+        return Redriven(len(redriven), gone, redriven[-1].number if 0 < limit <= len(redriven) else 0)
+
+    def _revive(self, one: _Delivery, now: int) -> None:
+        one.state = State.WAITING if self._is_taken(one.route, one.ordering_key) else State.PENDING
+        one.due_at = one.since = now
+        one.born = self._clock(one.route).read(now)
+        one.answers, one.replay, one.reason, one.detail, one.ended_at = 0, True, "", "", 0
+
+    def find(self, which: EventFilter, walk: Walk) -> Found:
+        """Events by what they are and how they stand."""
+        step = rules.walked(walk, self._on(which, walk), lambda one: _found(one) if _matches(which, one) else None)
+        return Found(step.found, step.next)
+
+    def replay(
+        self, which: EventFilter, walk: Walk, fan_out: Callable[[Event], Arrival], now: int, *, dry_run: bool
+    ) -> Replayed:
+        """Send events again."""
+        step = rules.walked(walk, self._on(which, walk), lambda one: one if _matches(which, one) else None)
+        fanned = [(one, fan_out(one.event)) for one in step.found]
+        sent = [(one, arrival, one.endings(arrival)) for one, arrival in fanned if arrival.targets]
+        for one, arrival, ended in sent if not dry_run else ():
+            if ended:
+                one.unrouted = arrival.unrouted
+            for target in ended:
+                self._send_again(one, target, now)
+        deliveries = sum(len(ended) for _, _, ended in sent)
+        return Replayed(
+            events=sum(bool(ended) for _, _, ended in sent),
+            deliveries=deliveries,
+            under_way=sum(len(arrival.targets) for _, arrival, _ in sent) - deliveries,
+            without_route=len(fanned) - len(sent),
+            selected=len(fanned),
+            next=step.next,
+        )
+
+    def _send_again(self, stored: _Stored, target: Target, now: int) -> None:
+        delivery = stored.delivery(target.route)
+        if delivery is None:
+            numbers = [one.number for one in stored.deliveries]
+            number = max(numbers, default=stored.sequence * rules.DELIVERIES_PER_EVENT - 1) + 1
+            delivery = _Delivery(number, target.route, State.DELIVERED, now, None, now, now)
+            stored.deliveries.append(delivery)
+        delivery.ordering_key = target.ordering_key
+        self._revive(delivery, now)
+
+    def erase(
+        self, which: EventFilter, walk: Walk, holds: Callable[[Event], bool] | None, now: int, *, dry_run: bool
+    ) -> Erased:
+        """Remove events."""
+        step = rules.walked(
+            walk,
+            self._on(which, walk),
+            lambda one: one if _matches(which, one) and (holds is None or holds(one.event)) else None,
+        )
+        unended = sum(delivery.state in _UNENDED for one in step.found for delivery in one.deliveries)
+        for one in [] if dry_run else step.found:
+            self._events.remove(one)
+            for delivery in one.deliveries:
+                self._let_next_go(delivery, now)
+            self._count_erased(one, now)
+        return Erased(len(step.found), unended, step.next)
+
+    def _count_erased(self, one: _Stored, now: int) -> None:
+        day, subscription = rules.day_of(now), one.event.subscription
+        known = self._erasures.get((day, subscription), Erasure(day, subscription, 0, 0))
+        unended = known.unended + sum(delivery.state in _UNENDED for delivery in one.deliveries)
+        self._erasures[day, subscription] = Erasure(day, subscription, known.events + 1, unended)
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Counts of what was erased."""
+
+        def place(one: Erasure) -> tuple[int, str, str, str]:
+            return one.day, one.subscription.namespace, one.subscription.name, one.subscription.uid
+
+        return sorted(self._erasures.values(), key=place)
+
+    def _on(self, which: EventFilter, walk: Walk) -> Iterator[tuple[int, _Stored]]:
+        """Events from the walk's place on, in its order; those that are named, where some are."""
+        kept = [one for one in self._events if not which.ingest_ids or one.event.ingest_id in which.ingest_ids]
+        if walk.newest_first:
+            last = walk.after or self._next_sequence
+            return ((one.sequence, one) for one in reversed(kept) if one.sequence < last)
+        return ((one.sequence, one) for one in kept if one.sequence > walk.after)
 
     def story(self, ident: str) -> Sequence[EventStory]:
         """What became of events."""
@@ -347,6 +446,10 @@ class MemoryEventStore:
 
     def _end(self, one: _Delivery, state: State, reason: str, detail: str, now: int) -> None:
         one.state, one.reason, one.detail, one.ended_at = state, reason, detail, now
+        self._let_next_go(one, now)
+
+    def _let_next_go(self, one: _Delivery, now: int) -> None:
+        """The next of the key of *one*, which is out no more."""
         if one.ordering_key is None or self._is_taken(one.route, one.ordering_key):
             return
         waiting = [
@@ -395,7 +498,38 @@ class MemoryEventStore:
                 detail=delivery.detail,
                 due_at=delivery.due_at if delivery.state in _OUT else 0,
                 attempts=list(delivery.attempts),
+                replay=delivery.replay,
             )
             for delivery in one.deliveries
         ]
         return EventStory(one.event, one.event_id, one.stored_at, one.duplicates, one.unrouted, deliveries)
+
+
+def _matches(which: EventFilter, one: _Stored) -> bool:
+    event = one.event
+    facts = rules.Facts(
+        event.ingest_id,
+        event.subscription,
+        event.envelope.trigger,
+        event.envelope.category,
+        event.received_at_ns,
+        one.unrouted,
+    )
+    return rules.event_matches(which, facts) and rules.deliveries_match(which, _found(one).deliveries)
+
+
+def _found(one: _Stored) -> FoundEvent:
+    event = one.event
+    return FoundEvent(
+        ingest_id=event.ingest_id,
+        event_id=one.event_id,
+        subscription=event.subscription,
+        trigger=event.envelope.trigger,
+        category=event.envelope.category,
+        received_at=event.received_at_ns,
+        stored_at=one.stored_at,
+        size=len(event.body),
+        duplicates=one.duplicates,
+        unrouted=one.unrouted,
+        deliveries=[FoundDelivery(each.route.name, each.state, each.reason) for each in one.deliveries],
+    )

@@ -5,7 +5,7 @@ All times are nanoseconds since the Unix epoch and come from the caller, so that
 whoever calls them from an event loop does so in a thread of its own. One process uses a store at a time.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -207,6 +207,8 @@ class DeliveryStory:
     """Oldest first; the last 50 are kept, over redrives too."""
     detail: str = ""
     """Of the reason, for a person."""
+    replay: bool = False
+    """Whether a person had it sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,126 @@ class EventStory:
     duplicates: int
     unrouted: str
     deliveries: Sequence[DeliveryStory]
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events; everything given must hold."""
+
+    namespace: str = ""
+    subscription: str = ""
+    trigger: str = ""
+    category: str = ""
+    route: str = ""
+    """It has a delivery to this route,"""
+    state: str = ""
+    """... one in this State."""
+    unrouted: bool = False
+    """A route was missing for it: none matched, or the expression of one failed."""
+    since: int = 0
+    """Accepted then or later."""
+    until: int = 0
+    """Accepted before; 0: no end."""
+    ingest_ids: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One bounded step through the kept events, in the order of their arrival."""
+
+    limit: int
+    """Stop when so many were found."""
+    examined: int = 1000
+    """Stop when so many were looked at: what one step costs at most."""
+    after: int = 0
+    """Where the step before ended, its `next`; 0: at the beginning."""
+    newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDelivery:
+    """Where an event stands with one route."""
+
+    route: str
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvent:
+    """An event as a list shows it."""
+
+    ingest_id: bytes
+    event_id: str
+    subscription: SubscriptionRef
+    trigger: str
+    category: str
+    received_at: int
+    stored_at: int
+    size: int
+    duplicates: int
+    unrouted: str
+    deliveries: Sequence[FoundDelivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one step found."""
+
+    events: Sequence[FoundEvent]
+    next: int
+    """Where to go on; 0: that was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """What one step of a redrive did, or would have done."""
+
+    redriven: int
+    without_route: int
+    """Dead letters selected that stay, since their route is gone; counted by the first step only."""
+    next: int
+    """Where to go on; 0: that was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one step of a replay did, or would have done."""
+
+    events: int
+    """Events that go to at least one route again."""
+    deliveries: int
+    """Deliveries that became pending."""
+    under_way: int
+    """Deliveries left as they are: not ended yet, they come anyway."""
+    without_route: int
+    """Events selected that no route takes now."""
+    selected: int
+    """Events that the filter held for: these two, and those with nothing but deliveries under way."""
+    next: int
+    """Where to go on; 0: that was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What one step of an erasure did, or would have done."""
+
+    events: int
+    unended: int
+    """Deliveries among them that had not ended: nobody gets them any more."""
+    next: int
+    """Where to go on; 0: that was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What is left of erased events: how many, of whom, on which day (UTC)."""
+
+    day: int
+    """Days since the epoch."""
+    subscription: SubscriptionRef
+    events: int
+    unended: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,13 +450,42 @@ class EventStore(Protocol):
         """Oldest delivery id first, above *after*."""
 
     def redrive(
-        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]
-    ) -> tuple[int, int]:
+        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef], after: int = 0
+    ) -> Redriven:
         """
-        Make dead letters of the routes in *keep* pending again, durable on return.
+        Make up to *limit* dead letters of the routes in *keep* pending again, durable on return.
 
-        Returns how many were (or would be) redriven, and how many stay dead since their route is gone.
+        In the order of their ids, above *after*: one that dies again at once is not met again on the same way.
         """
+
+    def find(self, which: EventFilter, walk: Walk) -> Found:
+        """Events that *which* holds for. Cost: what the step looks at, whatever is kept."""
+
+    def replay(
+        self, which: EventFilter, walk: Walk, fan_out: Callable[[Event], Arrival], now: int, *, dry_run: bool
+    ) -> Replayed:
+        """
+        Send events again, to where *fan_out* says that they go now: one transaction, durable on return.
+
+        A route that never had the event gets a delivery. One whose delivery has ended (delivered or dead) gets it again,
+        under the same name and with its story going on. One whose delivery has not ended is left alone. All that became
+        pending is marked as replay, its age and answers begin anew, and in an ordering it stands behind what is out, as
+        a redriven one. Events that got a delivery are no longer unrouted, but for what *fan_out* says. Duplicates that
+        were recognised are part of the event that they are duplicates of.
+        """
+
+    def erase(
+        self, which: EventFilter, walk: Walk, holds: Callable[[Event], bool] | None, now: int, *, dry_run: bool
+    ) -> Erased:
+        """
+        Remove events for which *which* and *holds* (None: any) are true, whatever their deliveries wait for; durable on return.
+
+        Bodies, identities, deliveries and attempts go; what waited behind their deliveries goes on. A delivery that is
+        under way can't be called back: its settlement is refused as one that lost its lease. Counts stay (`erasures`).
+        """
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Counts of what was erased, by day and subscription."""
 
     def story(self, ident: str) -> Sequence[EventStory]:
         """Events by ingest id (UUID), CloudEvent id or delivery name."""

@@ -5,12 +5,18 @@ How deliveries are numbered, which id an event gets, how it is asked for and wha
 delivery by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from uuid import UUID
 
-from hookline_receiver.event import Event, RouteRef
-from hookline_receiver.store.port import Arrival, Filter
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
+from hookline_receiver.store.port import Arrival, EventFilter, Filter, FoundDelivery, Walk
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+_DAY = 24 * 3600 * 1_000_000_000
 
 DELIVERIES_PER_EVENT = 1 << 10
 """Ids of an event's deliveries are consecutive: `sequence * DELIVERIES_PER_EVENT + n`, so that one is found by the other."""
@@ -114,6 +120,70 @@ def route_matches(which: Filter, route: RouteRef) -> bool:
         and which.subscription in ("", subscription.name)
         and which.route in ("", route.name)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an event is selected by, beside its deliveries."""
+
+    ingest_id: bytes
+    subscription: SubscriptionRef
+    trigger: str
+    category: str
+    received_at: int
+    unrouted: str
+
+
+def event_matches(which: EventFilter, facts: Facts) -> bool:
+    """Whether *which* can mean this event, by what does not take a look at its deliveries."""
+    return (
+        which.namespace in ("", facts.subscription.namespace)
+        and which.subscription in ("", facts.subscription.name)
+        and which.trigger in ("", facts.trigger)
+        and which.category in ("", facts.category)
+        and (not which.unrouted or facts.unrouted != "")
+        and which.since <= facts.received_at
+        and (which.until == 0 or facts.received_at < which.until)
+        and (not which.ingest_ids or facts.ingest_id in which.ingest_ids)
+    )
+
+
+def deliveries_match(which: EventFilter, deliveries: Iterable[FoundDelivery]) -> bool:
+    """Whether one of an event's deliveries is to the route, and in the state, that *which* names."""
+    if not which.route and not which.state:
+        return True
+    return any(which.route in ("", one.route) and which.state in ("", one.state.value) for one in deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class Walked(Generic[R]):
+    """What was found on the way, and where to go on (0: that was all)."""
+
+    found: list[R]
+    next: int
+
+
+def walked(walk: Walk, candidates: Iterable[tuple[int, C]], take: Callable[[C], R | None]) -> Walked[R]:
+    """
+    What *take* makes of the *candidates* (number, candidate) that it does not pass over, within the bounds of *walk*.
+
+    Candidates come in the order of the walk, from its place on, at least one more than may be examined if there is one.
+    """
+    found: list[R] = []
+    last = 0
+    for examined, (number, candidate) in enumerate(candidates):
+        if examined >= walk.examined or len(found) >= walk.limit:
+            return Walked(found, last or walk.after)
+        last = number
+        taken = take(candidate)
+        if taken is not None:
+            found.append(taken)
+    return Walked(found, 0)
+
+
+def day_of(now: int) -> int:
+    """The UTC day of *now*, counted from the epoch."""
+    return now // _DAY
 
 
 def fitting(sizes: Sequence[int], max_bytes: int) -> int:

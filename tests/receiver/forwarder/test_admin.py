@@ -28,9 +28,7 @@ from support.loop import LoopRig, settle
 @asynccontextmanager
 async def asking(rig: LoopRig, path: Path) -> AsyncIterator["rpc.EventAdminServiceAsyncStub"]:
     """A client of the service over *rig*'s store."""
-    servicer = EventAdminServicer(
-        rig.runner, lambda: rig.book.routes.keys() if rig.book else None, rig.clock.now, rig.dispatcher.wake
-    )
+    servicer = EventAdminServicer(rig.runner, lambda: rig.book, rig.clock.now, rig.dispatcher.wake)
     server = AdminServer(servicer, path)
     await server.start()
     try:
@@ -166,7 +164,7 @@ async def test_a_socket_left_behind_is_replaced_and_a_long_path_is_no_hindrance(
     deep.mkdir(parents=True)
     (deep / "a.sock").touch()
     rig = LoopRig(a_book())
-    server = AdminServer(EventAdminServicer(rig.runner, rig.book.routes.keys, rig.clock.now), deep / "a.sock")
+    server = AdminServer(EventAdminServicer(rig.runner, lambda: rig.book, rig.clock.now), deep / "a.sock")
     await server.start()
     folder = os.open(deep, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -212,3 +210,106 @@ def test_without_a_forwarder_a_store_that_is_in_use_or_missing_says_so(tmp_path:
             pass
     finally:
         store.close()
+
+
+async def test_events_are_listed_by_what_is_asked_newest_first_if_wanted(tmp_path: Path) -> None:
+    """What came in, and where it stands, without knowing an id."""
+    rig, events = await with_dead_letters(3)
+    rig.book = a_book(a_subscription(a_route(triggers=["group_created"])))
+    unrouted = an_event(trigger="user_blocked")
+    rig.add(unrouted)
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        every = [one.event async for one in admin.ListEvents(pb.ListEventsRequest())]
+        newest = [one.event async for one in admin.ListEvents(pb.ListEventsRequest(limit=2, newest_first=True))]
+        lost = pb.ListEventsRequest(selection=pb.EventSelection(unrouted=True))
+        [alone] = [one.event async for one in admin.ListEvents(lost)]
+
+    ids = [str(UUID(bytes=event.ingest_id)) for event in (*events, unrouted)]
+    assert [one.ingest_id for one in every] == ids
+    assert [one.ingest_id for one in newest] == ids[:1:-1]
+    assert (every[0].deliveries[0].state, every[0].deliveries[0].reason) == ("Dead", "Rejected")
+    assert (alone.trigger, alone.unrouted, list(alone.deliveries)) == ("user_blocked", "NoRouteMatched", [])
+
+
+async def test_an_unrouted_event_is_replayed_to_the_route_that_it_has_now(tmp_path: Path) -> None:
+    """It was answered 200 while its route was missing; a person adds the route, and asks."""
+    rig = LoopRig(a_book(a_subscription(a_route(triggers=["group_created"]))))
+    events = [an_event() for _ in range(3)]
+    rig.add(*events)
+    rig.book = a_book(a_subscription(a_route(triggers=["message_sent"])))
+    request = pb.ReplayRequest(selection=pb.EventSelection(unrouted=True))
+    async with asking(rig, tmp_path / "a.sock") as admin, rig.running():
+        dry = await admin.Replay(pb.ReplayRequest(selection=request.selection, dry_run=True))
+        assert rig.states(events) == []
+        done = await admin.Replay(request)
+        for _ in range(10):
+            await settle()
+
+        assert done == dry == pb.ReplayResponse(events=3, deliveries=3)
+        assert rig.states(events) == ["Delivered"] * 3
+        assert (await admin.Replay(request)).events == 0
+    sent = [one for _, _, call in rig.handlers.requests for one in call.deliveries]
+    assert all(one.event.attributes["hooklinereplay"].ce_boolean for one in sent)
+
+
+async def test_a_replay_goes_on_where_a_step_ended_and_only_to_the_routes_that_are_wanted(tmp_path: Path) -> None:
+    """A large one is done bit by bit; and one handler's loss is no reason to send to all."""
+    book = a_book(a_subscription(a_route("notify"), a_route("other")))
+    rig = LoopRig(book)
+    events = [an_event() for _ in range(5)]
+    async with rig.running():
+        rig.add(*events)
+        for _ in range(10):
+            await settle()
+    rig = LoopRig(book, store=rig.store, clock=rig.clock)
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        first = await admin.Replay(pb.ReplayRequest(all=True, routes=["other"], limit=2))
+        rest = await admin.Replay(pb.ReplayRequest(all=True, routes=["other"], limit=100, after=first.next))
+
+    assert (first.events, rest.events, rest.next) == (2, 3, 0)
+    assert rig.states(events) == ["Delivered", "Pending"] * 5
+
+
+async def test_a_redrive_of_what_is_rejected_at_once_comes_to_its_end(tmp_path: Path) -> None:
+    """It dies again before the next page is read; met again and again, the command would never return."""
+    rig, _ = await with_dead_letters(PAGE + 20)
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        first = await admin.Redrive(pb.RedriveRequest(all=True, limit=PAGE))
+        for claim in rig.store.claim(next(iter(rig.book.routes)), 1000, 1 << 30, rig.clock.time, rig.clock.time + 1):
+            result = Dead(DeadReason.REJECTED, "again")
+            rig.store.settle([Settlement(claim.delivery_id, claim.fence, result, None)], rig.clock.time)
+        rest = await admin.Redrive(pb.RedriveRequest(all=True, after=first.next))
+
+    assert (first.redriven, rest.redriven, rest.next) == (PAGE, 20, 0)
+
+
+async def test_a_users_events_are_erased_and_counted(tmp_path: Path) -> None:
+    """What names the user goes, in every subscription; what does not, stays."""
+    rig = LoopRig(a_book(a_subscription(a_route())))
+    alice = an_event(b'{"trigger":"message_sent","data":{"message":{"sender":"alice"}}}')
+    bob = an_event(b'{"trigger":"message_sent","data":{"message":{"sender":"bob"}}}')
+    rig.add(alice, bob)
+    request = pb.EraseRequest(user="alice")
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        dry = await admin.Erase(pb.EraseRequest(user="alice", dry_run=True))
+        assert len(rig.states([alice, bob])) == 2
+        done = await admin.Erase(request)
+        counts = await admin.ListErasures(pb.ListErasuresRequest())
+
+    assert dry == done == pb.EraseResponse(events=1, unended=1)
+    assert (rig.states([alice]), rig.states([bob])) == ([], ["Pending"])
+    [tomb] = counts.erasures
+    assert (tomb.day, tomb.namespace, tomb.subscription, tomb.events) == ("2027-01-15", "acme", "chat", 1)
+
+
+async def test_nothing_is_replayed_or_erased_that_was_not_selected(tmp_path: Path) -> None:
+    """A forgotten filter would be everybody's data."""
+    rig = LoopRig(a_book(a_subscription(a_route())))
+    event = an_event()
+    rig.add(event)
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        assert await code_of(admin.Replay(pb.ReplayRequest())) is grpc.StatusCode.INVALID_ARGUMENT
+        assert await code_of(admin.Erase(pb.EraseRequest())) is grpc.StatusCode.INVALID_ARGUMENT
+        wrong = pb.EventSelection(state="Lost")
+        assert await code_of(admin.Replay(pb.ReplayRequest(selection=wrong))) is grpc.StatusCode.INVALID_ARGUMENT
+    assert rig.states([event]) == ["Pending"]

@@ -1,19 +1,25 @@
 """What every engine of the event store promises."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 
-from hookline_receiver.event import RouteRef, SubscriptionRef
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
 from hookline_receiver.journal.port import Position
 from hookline_receiver.store.port import (
     Arrival,
     DeadReason,
     DueRoute,
+    EventFilter,
     EventStore,
     Filter,
+    FoundDelivery,
+    Redriven,
     Retention,
     State,
+    Target,
+    Walk,
 )
 from support.store import (
     ANALYTICS,
@@ -790,7 +796,7 @@ class TestAsking:
         letters = store.dead_letters(which, 10)
 
         assert len(letters) == expected
-        assert store.redrive(which, 10, NOON, dry_run=True, keep=routes) == (expected, 0)
+        assert store.redrive(which, 10, NOON, dry_run=True, keep=routes) == Redriven(expected, 0, 0)
 
     def test_dead_letters_come_page_by_page_oldest_first(self, store: EventStore) -> None:
         """There may be more than fit into one answer, of several routes."""
@@ -818,7 +824,7 @@ class TestRedriving:
 
         (again,) = claim_all(store, now=NOON + 24 * HOUR + SECOND)
         (story,) = store.story(str(UUID(bytes=arrival.event.ingest_id)))
-        assert counts == (1, 0)
+        assert (counts.redriven, counts.without_route) == (1, 0)
         assert (again.attempts, again.age, again.replay) == (0, SECOND, True)
         assert again.fence > claimed.fence
         assert (story.deliveries[0].reason, len(story.deliveries[0].attempts)) == ("", 1)
@@ -831,7 +837,7 @@ class TestRedriving:
 
         counts = store.redrive(EVERYTHING, 10, NOON, dry_run=False, keep=[ANALYTICS])
 
-        assert counts == (1, 1)
+        assert (counts.redriven, counts.without_route) == (1, 1)
         assert [letter.route for letter in store.dead_letters(EVERYTHING, 10)] == [NOTIFY]
 
     def test_a_dry_run_changes_nothing(self, store: EventStore) -> None:
@@ -841,7 +847,7 @@ class TestRedriving:
 
         counts = store.redrive(EVERYTHING, 1, NOON, dry_run=True, keep=[NOTIFY])
 
-        assert counts == (1, 0)
+        assert (counts.redriven, counts.without_route) == (1, 0)
         assert len(store.dead_letters(EVERYTHING, 10)) == 2
 
     def test_no_more_are_redriven_than_asked_for_oldest_first(self, store: EventStore) -> None:
@@ -853,3 +859,311 @@ class TestRedriving:
         store.redrive(EVERYTHING, 2, NOON, dry_run=False, keep=[NOTIFY])
 
         assert [states(store, one)[0] for one in arrivals] == [State.PENDING, State.PENDING, State.DEAD]
+
+    def test_one_that_dies_again_is_not_met_again_on_the_same_way(self, store: EventStore) -> None:
+        """Else a redrive in steps, of what its handler rejects at once, would never come to its end."""
+        add(store, *[an_arrival() for _ in range(3)])
+        store.settle([dead(one) for one in claim_all(store)], NOON)
+
+        first = store.redrive(EVERYTHING, 2, NOON, dry_run=False, keep=[NOTIFY])
+        store.settle([dead(one) for one in claim_all(store)], NOON)
+        rest = store.redrive(EVERYTHING, 2, NOON, dry_run=False, keep=[NOTIFY], after=first.next)
+
+        assert (first.redriven, rest.redriven, rest.next) == (2, 1, 0)
+
+
+def found(store: EventStore, which: EventFilter, walk: Walk | None = None) -> list[bytes]:
+    return [one.ingest_id for one in store.find(which, walk or Walk(100)).events]
+
+
+OTHER = SubscriptionRef("uid-2", "globex", "other")
+
+
+class TestFinding:
+    @pytest.mark.parametrize(
+        ("which", "expected"),
+        [
+            (EventFilter(), "sdpug"),
+            (EventFilter(namespace="acme"), "sdpu"),
+            (EventFilter(subscription="other"), "g"),
+            (EventFilter(trigger="group_created"), "p"),
+            (EventFilter(category="message"), "sdpug"),
+            (EventFilter(category="call"), ""),
+            (EventFilter(route="analytics"), "dp"),
+            (EventFilter(state="Dead"), "d"),
+            (EventFilter(state="Delivered"), "sd"),
+            (EventFilter(route="analytics", state="Delivered"), ""),
+            (EventFilter(unrouted=True), "u"),
+            (EventFilter(since=NOON + 2 * SECOND, until=NOON + 4 * SECOND), "pu"),
+            (EventFilter(ingest_ids=[an_ingest_id(1 << 50), an_ingest_id(1 << 51)]), "s"),
+        ],
+        ids=lambda value: None if isinstance(value, str) else "-".join(_given(value)) or "everything",
+    )
+    def test_events_are_found_by_what_is_asked(self, store: EventStore, which: EventFilter, expected: str) -> None:
+        """Of a night's million events one is looked for, by whatever is known of it."""
+        arrivals = {
+            "s": an_arrival(ingest_id=an_ingest_id(1 << 50)),
+            "d": an_arrival(None, NOTIFY, ANALYTICS, received_at=NOON + SECOND),
+            "p": an_arrival(None, ANALYTICS, received_at=NOON + 2 * SECOND, trigger="group_created"),
+            "u": an_arrival(unrouted=True, received_at=NOON + 3 * SECOND),
+            "g": an_arrival(an_event(subscription=OTHER, received_at=NOON + 4 * SECOND), RouteRef(OTHER, "notify")),
+        }
+        add(store, *[arrivals[name] for name in "sd"])
+        store.settle([delivered(one) for one in claim_all(store, NOTIFY)], NOON)
+        store.settle([dead(one) for one in claim_all(store, ANALYTICS)], NOON)
+        add(store, *[arrivals[name] for name in "pug"])
+
+        ids = found(store, which)
+
+        assert ids == [arrivals[name].event.ingest_id for name in expected]
+
+    def test_a_found_event_says_what_a_list_shows(self, store: EventStore) -> None:
+        """So that a list needs no second question for each line."""
+        arrival = an_arrival(None, NOTIFY, ANALYTICS, key=KEY)
+        add(store, arrival, now=NOON + SECOND)
+        add(store, an_arrival(key=KEY))
+        store.settle([dead(one) for one in claim_all(store, NOTIFY, now=NOON + SECOND)], NOON)
+
+        (one,) = store.find(EventFilter(), Walk(10)).events
+
+        assert (one.event_id, one.subscription, one.trigger) == (KEY.hex(), SUBSCRIPTION, "message_sent")
+        assert (one.received_at, one.stored_at, one.size) == (NOON, NOON + SECOND, len(arrival.event.body))
+        assert (one.duplicates, one.unrouted, one.category) == (1, "", "message")
+        assert list(one.deliveries) == [
+            FoundDelivery("notify", State.DEAD, "Rejected"),
+            FoundDelivery("analytics", State.PENDING, ""),
+        ]
+
+    @pytest.mark.parametrize("newest_first", [False, True], ids=["oldest first", "newest first"])
+    @pytest.mark.parametrize(("limit", "examined"), [(2, 100), (100, 2), (3, 2)], ids=["limit", "examined", "both"])
+    def test_a_walk_in_bounded_steps_meets_each_event_once(
+        self, store: EventStore, limit: int, examined: int, newest_first: bool
+    ) -> None:
+        """Claims wait for the same thread: no question may take long, however much is kept."""
+        arrivals = [an_arrival(trigger=("message_sent", "group_created")[number % 2]) for number in range(7)]
+        add(store, *arrivals)
+        ids, place = [], 0
+
+        for _ in range(20):
+            step = store.find(EventFilter(trigger="message_sent"), Walk(limit, examined, place, newest_first))
+            assert len(step.events) <= min(limit, examined)
+            ids += [one.ingest_id for one in step.events]
+            place = step.next
+            if not place:
+                break
+
+        expected = [one.event.ingest_id for one in arrivals[::2]]
+        assert ids == (expected[::-1] if newest_first else expected)
+        assert place == 0
+
+
+def _given(which: EventFilter) -> list[str]:
+    return [name for name in which.__slots__ if getattr(which, name) != getattr(EventFilter(), name)]
+
+
+def to(*routes: RouteRef, ordering_key: str | None = None, unrouted: str = "") -> Callable[[Event], Arrival]:
+    """A fan-out to always the same routes."""
+    return lambda event: Arrival(event, [Target(route, ordering_key) for route in routes], unrouted, 0)
+
+
+class TestReplaying:
+    def test_a_delivered_event_goes_out_again_under_the_same_name(self, store: EventStore) -> None:
+        """A handler lost what it had; its keeper has yesterday sent again. One delivery, one story."""
+        arrival = an_arrival()
+        add(store, arrival)
+        (first,) = claim_all(store)
+        store.settle([delivered(first)], NOON)
+        assert claim_all(store) == []
+
+        replayed = store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON + HOUR, dry_run=False)
+
+        (again,) = claim_all(store, now=NOON + HOUR + SECOND)
+        (story,) = store.story(str(UUID(bytes=arrival.event.ingest_id)))
+        assert (replayed.events, replayed.deliveries, replayed.next) == (1, 1, 0)
+        assert (again.event, again.name, again.event_id) == (first.event, first.name, first.event_id)
+        assert (again.attempts, again.age, again.replay) == (0, SECOND, True)
+        assert again.fence > first.fence
+        assert [len(one.attempts) for one in story.deliveries] == [1]
+        assert story.deliveries[0].replay
+
+    def test_an_unrouted_event_goes_where_it_goes_now(self, store: EventStore) -> None:
+        """It was answered 200 while its route was missing; now there is one."""
+        arrival = an_arrival(unrouted=True, body=b"x" * 10)
+        add(store, arrival)
+
+        replayed = store.replay(EventFilter(unrouted=True), Walk(10), to(NOTIFY, ANALYTICS), NOON, dry_run=False)
+
+        assert (replayed.events, replayed.deliveries) == (1, 2)
+        assert found(store, EventFilter(unrouted=True)) == []
+        assert store.pending_bytes() == {SUBSCRIPTION: 10}
+        assert [one.event for one in claim_all(store)] == [arrival.event]
+        assert states(store, arrival) == [State.IN_FLIGHT, State.PENDING]
+
+    def test_what_is_still_under_way_is_left_alone(self, store: EventStore) -> None:
+        """It comes anyway; a second one would be a duplicate of our own making."""
+        pending, claimed = an_arrival(), an_arrival()
+        add(store, claimed)
+        (claim,) = claim_all(store)
+        add(store, pending)
+
+        replayed = store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON, dry_run=False)
+
+        assert (replayed.events, replayed.deliveries, replayed.under_way) == (0, 0, 2)
+        assert not any(one.replay for one in claim_all(store))
+        assert store.settle([delivered(claim)], NOON) == [claim.delivery_id]
+
+    def test_a_dead_letter_is_sent_again_and_is_one_no_more(self, store: EventStore) -> None:
+        """To its own route by replay as by redrive; sums and lists agree."""
+        add(store, an_arrival())
+        store.settle([dead(one) for one in claim_all(store)], NOON)
+
+        store.replay(EventFilter(state="Dead"), Walk(10), to(NOTIFY), NOON, dry_run=False)
+
+        assert list(store.dead_letters(EVERYTHING, 10)) == []
+        (backlog,) = store.backlog(EVERYTHING)
+        assert (backlog.pending, backlog.dead) == (1, 0)
+
+    def test_a_dead_letter_of_a_lost_route_stays_beside_the_new_routes_delivery(self, store: EventStore) -> None:
+        """A renamed route: what its old name left goes to the new one, and what happened stays to be seen."""
+        arrival = an_arrival()
+        add(store, arrival)
+        store.retire([ANALYTICS], 10, NOON)
+
+        replayed = store.replay(EventFilter(route="notify"), Walk(10), to(ANALYTICS), NOON, dry_run=False)
+
+        assert replayed.deliveries == 1
+        assert states(store, arrival) == [State.DEAD, State.PENDING]
+        assert len({one.name for one in claim_all(store, ANALYTICS)}) == 1
+
+    def test_an_event_that_no_route_takes_now_is_counted_and_unchanged(self, store: EventStore) -> None:
+        """The subscription is gone, or nothing matches: say so, lose nothing."""
+        arrival = an_arrival(unrouted=True)
+        add(store, arrival)
+
+        replayed = store.replay(EventFilter(), Walk(10), to(unrouted="NoRouteMatched"), NOON, dry_run=False)
+
+        assert (replayed.events, replayed.deliveries, replayed.without_route) == (0, 0, 1)
+        (story,) = store.story(str(UUID(bytes=arrival.event.ingest_id)))
+        assert story.unrouted == "no route matches"
+
+    def test_an_event_with_duplicates_is_replayed_once(self, store: EventStore) -> None:
+        """What the sender repeated is one event."""
+        add(store, an_arrival(key=KEY), an_arrival(key=KEY), an_arrival(key=KEY))
+        store.settle([delivered(one) for one in claim_all(store)], NOON)
+
+        replayed = store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON, dry_run=False)
+
+        assert replayed.deliveries == 1
+        assert len(claim_all(store)) == 1
+
+    def test_a_dry_run_says_what_would_come_and_changes_nothing(self, store: EventStore) -> None:
+        """A replay of a day is looked at first."""
+        arrivals = [an_arrival(), an_arrival(unrouted=True)]
+        add(store, *arrivals)
+        store.settle([delivered(one) for one in claim_all(store)], NOON)
+
+        dry = store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON, dry_run=True)
+
+        assert claim_all(store) == []
+        assert store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON, dry_run=False) == dry
+
+    def test_a_replay_keeps_the_order_of_its_key(self, store: EventStore) -> None:
+        """One after another, oldest first, and behind what is out."""
+        arrivals = [an_arrival(ordering_key="k") for _ in range(3)]
+        add(store, *arrivals)
+        for _ in arrivals:
+            store.settle([delivered(one) for one in claim_all(store)], NOON)
+
+        store.replay(EventFilter(), Walk(10), to(NOTIFY, ordering_key="k"), NOON, dry_run=False)
+
+        seen = []
+        for _ in arrivals:
+            (claim,) = claim_all(store)
+            seen.append(claim.event.ingest_id)
+            store.settle([delivered(claim)], NOON)
+        assert seen == [one.event.ingest_id for one in arrivals]
+
+    def test_a_replayed_event_is_kept_as_long_as_a_new_one(self, store: EventStore) -> None:
+        """Its retention begins again when it has been delivered again."""
+        add(store, an_arrival(window=0))
+        store.settle([delivered(one) for one in claim_all(store)], NOON)
+        store.replay(EventFilter(), Walk(10), to(NOTIFY), NOON + HOUR, dry_run=False)
+        keep = Retention(HOUR, HOUR)
+
+        assert store.purge({}, keep, 10, NOON + 2 * HOUR) == 0
+        store.settle([delivered(one) for one in claim_all(store, now=NOON + 2 * HOUR)], NOON + 2 * HOUR)
+
+        assert store.purge({}, keep, 10, NOON + 3 * HOUR - 1) == 0
+        assert store.purge({}, keep, 10, NOON + 3 * HOUR) == 1
+
+
+class TestErasing:
+    def test_an_erased_event_is_gone_and_counted(self, store: EventStore) -> None:
+        """Somebody has a right to it; what stays is that there was something, and how much."""
+        gone = an_arrival(None, NOTIFY, ANALYTICS, key=KEY, body=b"alice")
+        stays = an_arrival(body=b"bob")
+        add(store, gone, stays)
+        store.settle([delivered(one) for one in claim_all(store, ANALYTICS)], NOON)
+
+        erased = store.erase(EventFilter(), Walk(10), lambda event: b"alice" in event.body, NOON, dry_run=False)
+
+        assert (erased.events, erased.unended, erased.next) == (1, 1, 0)
+        assert store.story(str(UUID(bytes=gone.event.ingest_id))) == store.story(KEY.hex()) == []
+        assert found(store, EventFilter()) == [stays.event.ingest_id]
+        assert [one.event for one in claim_all(store)] == [stays.event]
+        assert store.pending_bytes() == {SUBSCRIPTION: 3}
+        (tomb,) = store.erasures()
+        assert (tomb.subscription, tomb.events, tomb.unended) == (SUBSCRIPTION, 1, 1)
+        assert tomb.day * 24 * HOUR <= NOON < (tomb.day + 1) * 24 * HOUR
+
+    def test_a_whole_subscription_goes(self, store: EventStore) -> None:
+        """Dead letters, unrouted events, what is pending: everything of the tenant and nothing of another's."""
+        other = an_arrival(an_event(subscription=OTHER), RouteRef(OTHER, "notify"))
+        add(store, an_arrival(), an_arrival(unrouted=True), other)
+        store.settle([dead(one) for one in claim_all(store)], NOON)
+        add(store, an_arrival())
+
+        erased = store.erase(EventFilter(namespace="acme"), Walk(10), None, NOON, dry_run=False)
+
+        assert erased.events == 3
+        assert found(store, EventFilter()) == [other.event.ingest_id]
+        assert list(store.dead_letters(EVERYTHING, 10)) == []
+        assert [one.route.subscription for one in store.backlog(EVERYTHING)] == [OTHER]
+
+    def test_a_delivery_that_was_out_is_refused_as_a_lost_lease(self, store: EventStore) -> None:
+        """The call can't be taken back, and its outcome has nothing to settle any more."""
+        add(store, an_arrival())
+        (claim,) = claim_all(store)
+
+        store.erase(EventFilter(), Walk(10), None, NOON, dry_run=False)
+
+        assert list(store.settle([delivered(claim)], NOON)) == []
+        assert list(store.extend([(claim.delivery_id, claim.fence)], NOON + HOUR)) == []
+
+    def test_what_waited_behind_an_erased_one_goes_on(self, store: EventStore) -> None:
+        """An erasure must not stop a conversation for ever."""
+        first, second = an_arrival(ordering_key="k", body=b"alice"), an_arrival(ordering_key="k")
+        add(store, first, second)
+
+        store.erase(EventFilter(), Walk(10), lambda event: event.body == b"alice", NOON, dry_run=False)
+
+        assert [one.event for one in claim_all(store)] == [second.event]
+
+    def test_a_dry_run_erases_nothing(self, store: EventStore) -> None:
+        """There is no way back, so people count first."""
+        add(store, an_arrival(), an_arrival())
+
+        erased = store.erase(EventFilter(), Walk(10), None, NOON, dry_run=True)
+
+        assert erased.events == 2
+        assert len(claim_all(store)) == 2
+        assert store.erasures() == []
+
+    def test_counts_of_one_day_and_subscription_add_up(self, store: EventStore) -> None:
+        """Steps of one erasure, and several of a day, are one line."""
+        add(store, *[an_arrival() for _ in range(3)])
+
+        place = store.erase(EventFilter(), Walk(2), None, NOON, dry_run=False).next
+        store.erase(EventFilter(), Walk(2, after=place), None, NOON, dry_run=False)
+
+        assert [one.events for one in store.erasures()] == [3]

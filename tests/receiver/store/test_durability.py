@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hookline_receiver.journal.port import Position
-from hookline_receiver.store.port import Filter, Retention, StoreUnavailable
+from hookline_receiver.store.port import EventFilter, Filter, Retention, StoreUnavailable, Walk
 from hookline_receiver.store.sqlite import SqliteEventStore
 from support.store import (
     HOUR,
@@ -139,6 +139,20 @@ class TestSync:
         with pytest.raises(StoreUnavailable):
             store.redrive(EVERYTHING, 10, NOON, dry_run=False, keep=[NOTIFY])
         flush.failing = False
+        store.close()
+
+    def test_a_replay_and_an_erasure_are_durable_on_return(self, path: Path) -> None:
+        """A person was told that it is done."""
+        flush = Flush()
+        store = open_store(path, flush)
+        store.add([an_arrival(unrouted=True)], {}, NOON)
+        done = flush.done
+
+        store.replay(EventFilter(), Walk(1), lambda event: an_arrival(event), NOON, dry_run=False)
+        assert flush.done == done + 1
+
+        store.erase(EventFilter(), Walk(1), None, NOON, dry_run=False)
+        assert flush.done == done + 2
         store.close()
 
     def test_the_log_is_carried_into_the_database_before_it_grows_large(self, path: Path) -> None:

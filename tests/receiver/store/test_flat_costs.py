@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hookline_receiver.event import RouteRef, SubscriptionRef
-from hookline_receiver.store.port import Arrival, Claimed, Filter, Retention, Target
+from hookline_receiver.store.port import Arrival, Claimed, EventFilter, Filter, Retention, Target, Walk
 from hookline_receiver.store.sqlite import SqliteEventStore
 from support.store import (
     ANALYTICS,
@@ -156,6 +156,13 @@ def live_through_everything(store: SqliteEventStore) -> None:
     store.redrive(Filter(ingest_ids=[key]), 1, NOON, dry_run=False, keep=[NOTIFY])
     store.dead_letters(Filter(), 10)
     store.story(key.hex())
+    for walk in (Walk(10), Walk(10, newest_first=True)):
+        store.find(EventFilter(), walk)
+        store.find(EventFilter(ingest_ids=[key]), walk)
+    targets = [Target(ANALYTICS, "k"), Target(HELD, None)]
+    store.replay(EventFilter(), Walk(1), lambda event: Arrival(event, targets, "", 0), NOON, dry_run=False)
+    store.erase(EventFilter(), Walk(1), lambda _: True, NOON, dry_run=False)
+    store.erasures()
     store.backlog(Filter())
     store.pending_bytes()
     assert store.purge({}, Retention(0, 0), 10, NOON + 24 * HOUR) > 0

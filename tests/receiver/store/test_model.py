@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from hookline_receiver.event import RouteRef, SubscriptionRef
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
 from hookline_receiver.journal.port import Position
 from hookline_receiver.store.memory import MemoryEventStore
 from hookline_receiver.store.port import (
@@ -20,12 +20,15 @@ from hookline_receiver.store.port import (
     Dead,
     DeadReason,
     Delivered,
+    EventFilter,
     EventStore,
     Filter,
     Retention,
     RetryAt,
     Settlement,
+    State,
     Target,
+    Walk,
 )
 from hookline_receiver.store.sqlite import SqliteEventStore
 from support.store import HOUR, MINUTE, NOON, SECOND, SUBSCRIPTION, an_attempt, an_event, an_ingest_id
@@ -77,6 +80,21 @@ def arrival(plan: dict[str, Any], now: int) -> Arrival:
     )
     targets = [Target(route, plan["ordering_key"]) for route in plan["targets"]]
     return Arrival(event, targets, "" if targets else "no route matches", received_at + plan["window"])
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> EventFilter:
+    """What events are asked for by; mostly little, so that something is found."""
+    given = draw(st.sampled_from(["", "subscription", "route", "state", "unrouted", "time", "ids"]))
+    return {
+        "": EventFilter(),
+        "subscription": EventFilter(namespace=draw(st.sampled_from(["acme", "globex"])), trigger="message_sent"),
+        "route": EventFilter(route="notify", state=draw(st.sampled_from(["", "Pending", "Dead"]))),
+        "state": EventFilter(state=draw(st.sampled_from(list(State))).value),
+        "unrouted": EventFilter(unrouted=True),
+        "time": EventFilter(since=NOON + draw(DURATIONS), until=NOON + MINUTE),
+        "ids": EventFilter(ingest_ids=[an_ingest_id(draw(st.integers(1, 30))) for _ in range(2)]),
+    }[given]
 
 
 class Engines(RuleBasedStateMachine):
@@ -189,6 +207,50 @@ class Engines(RuleBasedStateMachine):
         which = Filter(ingest_ids=[an_ingest_id(number), an_ingest_id(number + 1)])
         self.both(lambda store: store.redrive(which, 100, self.now, dry_run=False, keep=keep))
 
+    @rule(which=filters(), limit=LIMITS, examined=LIMITS, newest_first=st.booleans())
+    def find(self, which: EventFilter, limit: int, examined: int, newest_first: bool) -> None:
+        """On its way to the end, step by step."""
+        place = 0
+        for _ in range(1000):
+            walk = Walk(limit, examined, place, newest_first)
+            found = self.both(lambda store, walk=walk: store.find(which, walk))  # type: ignore[misc]
+            if not (place := found.next):
+                return
+        raise AssertionError("never done")
+
+    @rule(
+        which=filters(),
+        limit=LIMITS,
+        examined=LIMITS,
+        routes=SOME_ROUTES,
+        key=st.sampled_from([None, "k", "l"]),
+        unrouted=st.sampled_from(["", "one failed"]),
+        dry_run=st.booleans(),
+    )
+    def replay(
+        self,
+        which: EventFilter,
+        limit: int,
+        examined: int,
+        routes: list[RouteRef],
+        key: str | None,
+        unrouted: str,
+        dry_run: bool,
+    ) -> None:
+        def fan_out(event: Event) -> Arrival:
+            targets = [Target(route, key) for route in routes if route.subscription == event.subscription]
+            return Arrival(event, targets, unrouted, 0)
+
+        self.both(lambda store: store.replay(which, Walk(limit, examined), fan_out, self.now, dry_run=dry_run))
+
+    @rule(which=filters(), limit=LIMITS, body=st.sampled_from([None, b"a1"]), dry_run=st.booleans())
+    def erase(self, which: EventFilter, limit: int, body: bytes | None, dry_run: bool) -> None:
+        def holds(event: Event) -> bool:
+            return event.body == body
+
+        chosen = None if body is None else holds
+        self.both(lambda store: store.erase(which, Walk(limit), chosen, self.now, dry_run=dry_run))
+
     @rule(delivered=DURATIONS, dead=DURATIONS, default=DURATIONS, limit=LIMITS)
     def purge(self, delivered: int, dead: int, default: int, limit: int) -> None:
         """To its end: in which order events are purged is not promised."""
@@ -217,6 +279,8 @@ class Engines(RuleBasedStateMachine):
         self.both(lambda store: sorted(store.due_routes(100), key=repr))
         self.both(lambda store: store.pending_bytes())
         self.both(lambda store: list(store.dead_letters(Filter(), 100)))
+        self.both(lambda store: store.find(EventFilter(), Walk(100)))
+        self.both(lambda store: store.erasures())
         self.both(lambda store: sorted(store.backlog(Filter()), key=repr))
         for ident in [*(str(UUID(bytes=one)) for one in self.ids), *(key.hex() for key in KEYS)]:
             self.both(lambda store, ident=ident: list(store.story(ident)))  # type: ignore[misc]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhookline/admin/v1/admin.proto\x12\x11hookline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\tSelection\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x14\n\x0csubscription\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x12\n\ningest_ids\x18\x04 \x03(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"X\n\x16ListDeadLettersRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\x12\r\n\x05limit\x18\x02 \x01(\r\"M\n\x17ListDeadLettersResponse\x12\x32\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x1d.hookline.admin.v1.DeadLetter\"\x9f\x02\n\nDeadLetter\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x11\n\tingest_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x14\n\x0csubscription\x18\x05 \x01(\t\x12\r\n\x05route\x18\x06 \x01(\t\x12\x0f\n\x07trigger\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\r\x12/\n\x0breceived_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x64ied_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x0eRedriveRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\r\n\x05limit\x18\x04 \x01(\r\":\n\x0fRedriveResponse\x12\x10\n\x08redriven\x18\x01 \x01(\x04\x12\x15\n\rwithout_route\x18\x02 \x01(\x04\"\x1e\n\x10ShowEventRequest\x12\n\n\x02id\x18\x01 \x01(\t\"B\n\x11ShowEventResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.hookline.admin.v1.EventStory\"\xb5\x02\n\nEventStory\x12\x11\n\tingest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x14\n\x0csubscription\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12/\n\x0breceived_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstored_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x08 \x01(\x04\x12\x12\n\nduplicates\x18\t \x01(\r\x12\x10\n\x08unrouted\x18\n \x01(\t\x12\x34\n\ndeliveries\x18\x0b \x03(\x0b\x32 .hookline.admin.v1.DeliveryStory\"\xac\x01\n\rDeliveryStory\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12*\n\x06\x64ue_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x61ttempts\x18\x06 \x03(\x0b\x32\x1a.hookline.admin.v1.Attempt\"\xa7\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\r\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x06 \x01(\t\"D\n\x11GetBacklogRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\"E\n\x12GetBacklogResponse\x12/\n\x06routes\x18\x01 \x03(\x0b\x32\x1f.hookline.admin.v1.RouteBacklog\"\x99\x01\n\x0cRouteBacklog\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x14\n\x0csubscription\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x0f\n\x07pending\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x04\x12\x32\n\x0eoldest_pending\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x03\n\x11\x45ventAdminService\x12j\n\x0fListDeadLetters\x12).hookline.admin.v1.ListDeadLettersRequest\x1a*.hookline.admin.v1.ListDeadLettersResponse0\x01\x12P\n\x07Redrive\x12!.hookline.admin.v1.RedriveRequest\x1a\".hookline.admin.v1.RedriveResponse\x12V\n\tShowEvent\x12#.hookline.admin.v1.ShowEventRequest\x1a$.hookline.admin.v1.ShowEventResponse\x12Y\n\nGetBacklog\x12$.hookline.admin.v1.GetBacklogRequest\x1a%.hookline.admin.v1.GetBacklogResponseBO\n\x15\x64\x65v.hookline.admin.v1P\x01Z4github.com/hookline/hookline/gen/go/admin/v1;adminv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhookline/admin/v1/admin.proto\x12\x11hookline.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\tSelection\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x14\n\x0csubscription\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x12\n\ningest_ids\x18\x04 \x03(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"X\n\x16ListDeadLettersRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\x12\r\n\x05limit\x18\x02 \x01(\r\"M\n\x17ListDeadLettersResponse\x12\x32\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x1d.hookline.admin.v1.DeadLetter\"\x9f\x02\n\nDeadLetter\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x11\n\tingest_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x14\n\x0csubscription\x18\x05 \x01(\t\x12\r\n\x05route\x18\x06 \x01(\t\x12\x0f\n\x07trigger\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\r\x12/\n\x0breceived_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x64ied_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x0eRedriveRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\r\n\x05limit\x18\x04 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\x04\"H\n\x0fRedriveResponse\x12\x10\n\x08redriven\x18\x01 \x01(\x04\x12\x15\n\rwithout_route\x18\x02 \x01(\x04\x12\x0c\n\x04next\x18\x03 \x01(\x04\"\x1e\n\x10ShowEventRequest\x12\n\n\x02id\x18\x01 \x01(\t\"B\n\x11ShowEventResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.hookline.admin.v1.EventStory\"\xc7\x02\n\nEventStory\x12\x11\n\tingest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x14\n\x0csubscription\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12/\n\x0breceived_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstored_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\x08 \x01(\x04\x12\x12\n\nduplicates\x18\t \x01(\r\x12\x10\n\x08unrouted\x18\n \x01(\t\x12\x34\n\ndeliveries\x18\x0b \x03(\x0b\x32 .hookline.admin.v1.DeliveryStory\x12\x10\n\x08\x63\x61tegory\x18\x0c \x01(\t\"\xcc\x01\n\rDeliveryStory\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12*\n\x06\x64ue_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x61ttempts\x18\x06 \x03(\x0b\x32\x1a.hookline.admin.v1.Attempt\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x0e\n\x06replay\x18\x08 \x01(\x08\"\xa7\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\r\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x06 \x01(\t\"D\n\x11GetBacklogRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.hookline.admin.v1.Selection\"E\n\x12GetBacklogResponse\x12/\n\x06routes\x18\x01 \x03(\x0b\x32\x1f.hookline.admin.v1.RouteBacklog\"\x99\x01\n\x0cRouteBacklog\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x14\n\x0csubscription\x18\x02 \x01(\t\x12\r\n\x05route\x18\x03 \x01(\t\x12\x0f\n\x07pending\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x04\x12\x32\n\x0eoldest_pending\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x0e\x45ventSelection\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x14\n\x0csubscription\x18\x02 \x01(\t\x12\x0f\n\x07trigger\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\r\n\x05route\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x10\n\x08unrouted\x18\x07 \x01(\x08\x12)\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ningest_ids\x18\n \x03(\t\"n\n\x11ListEventsRequest\x12\x34\n\tselection\x18\x01 \x01(\x0b\x32!.hookline.admin.v1.EventSelection\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x14\n\x0cnewest_first\x18\x03 \x01(\x08\"D\n\x12ListEventsResponse\x12.\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1f.hookline.admin.v1.EventSummary\"\xc9\x02\n\x0c\x45ventSummary\x12\x11\n\tingest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x14\n\x0csubscription\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x06 \x01(\t\x12/\n\x0breceived_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstored_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04size\x18\t \x01(\x04\x12\x12\n\nduplicates\x18\n \x01(\r\x12\x10\n\x08unrouted\x18\x0b \x01(\t\x12\x34\n\ndeliveries\x18\x0c \x03(\x0b\x32 .hookline.admin.v1.DeliveryStory\"\x91\x01\n\rReplayRequest\x12\x34\n\tselection\x18\x01 \x01(\x0b\x32!.hookline.admin.v1.EventSelection\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x0e\n\x06routes\x18\x03 \x03(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\r\n\x05limit\x18\x05 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x06 \x01(\x04\"l\n\x0eReplayResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x12\n\ndeliveries\x18\x02 \x01(\x04\x12\x11\n\tunder_way\x18\x03 \x01(\x04\x12\x15\n\rwithout_route\x18\x04 \x01(\x04\x12\x0c\n\x04next\x18\x05 \x01(\x04\"r\n\x0c\x45raseRequest\x12\x34\n\tselection\x18\x01 \x01(\x0b\x32!.hookline.admin.v1.EventSelection\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\x04\">\n\rEraseResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x04\x12\x0f\n\x07unended\x18\x02 \x01(\x04\x12\x0c\n\x04next\x18\x03 \x01(\x04\"\x15\n\x13ListErasuresRequest\"D\n\x14ListErasuresResponse\x12,\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1a.hookline.admin.v1.Erasure\"`\n\x07\x45rasure\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x14\n\x0csubscription\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x04\x12\x0f\n\x07unended\x18\x05 \x01(\x04\x32\xdd\x05\n\x11\x45ventAdminService\x12j\n\x0fListDeadLetters\x12).hookline.admin.v1.ListDeadLettersRequest\x1a*.hookline.admin.v1.ListDeadLettersResponse0\x01\x12P\n\x07Redrive\x12!.hookline.admin.v1.RedriveRequest\x1a\".hookline.admin.v1.RedriveResponse\x12V\n\tShowEvent\x12#.hookline.admin.v1.ShowEventRequest\x1a$.hookline.admin.v1.ShowEventResponse\x12Y\n\nGetBacklog\x12$.hookline.admin.v1.GetBacklogRequest\x1a%.hookline.admin.v1.GetBacklogResponse\x12[\n\nListEvents\x12$.hookline.admin.v1.ListEventsRequest\x1a%.hookline.admin.v1.ListEventsResponse0\x01\x12M\n\x06Replay\x12 .hookline.admin.v1.ReplayRequest\x1a!.hookline.admin.v1.ReplayResponse\x12J\n\x05\x45rase\x12\x1f.hookline.admin.v1.EraseRequest\x1a .hookline.admin.v1.EraseResponse\x12_\n\x0cListErasures\x12&.hookline.admin.v1.ListErasuresRequest\x1a\'.hookline.admin.v1.ListErasuresResponseBO\n\x15\x64\x65v.hookline.admin.v1P\x01Z4github.com/hookline/hookline/gen/go/admin/v1;adminv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,25 +42,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEADLETTER']._serialized_start=377
   _globals['_DEADLETTER']._serialized_end=664
   _globals['_REDRIVEREQUEST']._serialized_start=666
-  _globals['_REDRIVEREQUEST']._serialized_end=776
-  _globals['_REDRIVERESPONSE']._serialized_start=778
-  _globals['_REDRIVERESPONSE']._serialized_end=836
-  _globals['_SHOWEVENTREQUEST']._serialized_start=838
-  _globals['_SHOWEVENTREQUEST']._serialized_end=868
-  _globals['_SHOWEVENTRESPONSE']._serialized_start=870
-  _globals['_SHOWEVENTRESPONSE']._serialized_end=936
-  _globals['_EVENTSTORY']._serialized_start=939
-  _globals['_EVENTSTORY']._serialized_end=1248
-  _globals['_DELIVERYSTORY']._serialized_start=1251
-  _globals['_DELIVERYSTORY']._serialized_end=1423
-  _globals['_ATTEMPT']._serialized_start=1426
-  _globals['_ATTEMPT']._serialized_end=1593
-  _globals['_GETBACKLOGREQUEST']._serialized_start=1595
-  _globals['_GETBACKLOGREQUEST']._serialized_end=1663
-  _globals['_GETBACKLOGRESPONSE']._serialized_start=1665
-  _globals['_GETBACKLOGRESPONSE']._serialized_end=1734
-  _globals['_ROUTEBACKLOG']._serialized_start=1737
-  _globals['_ROUTEBACKLOG']._serialized_end=1890
-  _globals['_EVENTADMINSERVICE']._serialized_start=1893
-  _globals['_EVENTADMINSERVICE']._serialized_end=2281
+  _globals['_REDRIVEREQUEST']._serialized_end=791
+  _globals['_REDRIVERESPONSE']._serialized_start=793
+  _globals['_REDRIVERESPONSE']._serialized_end=865
+  _globals['_SHOWEVENTREQUEST']._serialized_start=867
+  _globals['_SHOWEVENTREQUEST']._serialized_end=897
+  _globals['_SHOWEVENTRESPONSE']._serialized_start=899
+  _globals['_SHOWEVENTRESPONSE']._serialized_end=965
+  _globals['_EVENTSTORY']._serialized_start=968
+  _globals['_EVENTSTORY']._serialized_end=1295
+  _globals['_DELIVERYSTORY']._serialized_start=1298
+  _globals['_DELIVERYSTORY']._serialized_end=1502
+  _globals['_ATTEMPT']._serialized_start=1505
+  _globals['_ATTEMPT']._serialized_end=1672
+  _globals['_GETBACKLOGREQUEST']._serialized_start=1674
+  _globals['_GETBACKLOGREQUEST']._serialized_end=1742
+  _globals['_GETBACKLOGRESPONSE']._serialized_start=1744
+  _globals['_GETBACKLOGRESPONSE']._serialized_end=1813
+  _globals['_ROUTEBACKLOG']._serialized_start=1816
+  _globals['_ROUTEBACKLOG']._serialized_end=1969
+  _globals['_EVENTSELECTION']._serialized_start=1972
+  _globals['_EVENTSELECTION']._serialized_end=2218
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2220
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2330
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2332
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2400
+  _globals['_EVENTSUMMARY']._serialized_start=2403
+  _globals['_EVENTSUMMARY']._serialized_end=2732
+  _globals['_REPLAYREQUEST']._serialized_start=2735
+  _globals['_REPLAYREQUEST']._serialized_end=2880
+  _globals['_REPLAYRESPONSE']._serialized_start=2882
+  _globals['_REPLAYRESPONSE']._serialized_end=2990
+  _globals['_ERASEREQUEST']._serialized_start=2992
+  _globals['_ERASEREQUEST']._serialized_end=3106
+  _globals['_ERASERESPONSE']._serialized_start=3108
+  _globals['_ERASERESPONSE']._serialized_end=3170
+  _globals['_LISTERASURESREQUEST']._serialized_start=3172
+  _globals['_LISTERASURESREQUEST']._serialized_end=3193
+  _globals['_LISTERASURESRESPONSE']._serialized_start=3195
+  _globals['_LISTERASURESRESPONSE']._serialized_end=3263
+  _globals['_ERASURE']._serialized_start=3265
+  _globals['_ERASURE']._serialized_end=3361
+  _globals['_EVENTADMINSERVICE']._serialized_start=3364
+  _globals['_EVENTADMINSERVICE']._serialized_end=4097
 # @@protoc_insertion_point(module_scope)

@@ -195,12 +195,15 @@ class RedriveRequest(_message.Message):
     ALL_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     all: _builtins.bool
     """Redrive whatever is dead."""
     dry_run: _builtins.bool
     """Count only."""
     limit: _builtins.int
     """At most so many; 0: no limit."""
+    after: _builtins.int
+    """Go on where an earlier answer ended, its `next`; 0: at the beginning. What dies again is so not met again."""
     @_builtins.property
     def selection(self) -> Global___Selection:
         """Which. An empty selection is refused unless `all` is set."""
@@ -212,10 +215,11 @@ class RedriveRequest(_message.Message):
         all: _builtins.bool = ...,
         dry_run: _builtins.bool = ...,
         limit: _builtins.int = ...,
+        after: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "dry_run", b"dry_run", "limit", b"limit", "selection", b"selection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "all", b"all", "dry_run", b"dry_run", "limit", b"limit", "selection", b"selection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,19 +233,23 @@ class RedriveResponse(_message.Message):
 
     REDRIVEN_FIELD_NUMBER: _builtins.int
     WITHOUT_ROUTE_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
     redriven: _builtins.int
     """Deliveries that became pending (with dry_run: would have)."""
     without_route: _builtins.int
-    """Deliveries left dead since their route is gone."""
+    """Deliveries left dead since their route is gone; counted at the beginning only."""
+    next: _builtins.int
+    """Where to go on if the limit ended it; 0: that was all."""
     def __init__(
         self,
         *,
         redriven: _builtins.int = ...,
         without_route: _builtins.int = ...,
+        next: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["redriven", b"redriven", "without_route", b"without_route"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "redriven", b"redriven", "without_route", b"without_route"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,6 +318,7 @@ class EventStory(_message.Message):
     DUPLICATES_FIELD_NUMBER: _builtins.int
     UNROUTED_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
     ingest_id: _builtins.str
     """Ingest id (UUID)."""
     event_id: _builtins.str
@@ -326,6 +335,8 @@ class EventStory(_message.Message):
     """Retries of the sender that were recognised as this event."""
     unrouted: _builtins.str
     """Why it went to no route; empty where it went to one."""
+    category: _builtins.str
+    """One of the categories of handler.proto."""
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -352,10 +363,11 @@ class EventStory(_message.Message):
         duplicates: _builtins.int = ...,
         unrouted: _builtins.str = ...,
         deliveries: _abc.Iterable[Global___DeliveryStory] | None = ...,
+        category: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at", "stored_at", b"stored_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "duplicates", b"duplicates", "event_id", b"event_id", "ingest_id", b"ingest_id", "namespace", b"namespace", "received_at", b"received_at", "size", b"size", "stored_at", b"stored_at", "subscription", b"subscription", "trigger", b"trigger", "unrouted", b"unrouted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "deliveries", b"deliveries", "duplicates", b"duplicates", "event_id", b"event_id", "ingest_id", b"ingest_id", "namespace", b"namespace", "received_at", b"received_at", "size", b"size", "stored_at", b"stored_at", "subscription", b"subscription", "trigger", b"trigger", "unrouted", b"unrouted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,6 +385,8 @@ class DeliveryStory(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DUE_AT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """"{ingest id}/{route}"."""
     route: _builtins.str
@@ -381,6 +395,10 @@ class DeliveryStory(_message.Message):
     """Pending, Waiting (for an earlier one of its key), InFlight, Delivered, Dead."""
     reason: _builtins.str
     """Why it is dead, or what the last answer said."""
+    detail: _builtins.str
+    """What the handler or the gateway said of the reason."""
+    replay: _builtins.bool
+    """Whether a person had it sent again."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp:
         """When it is due, if pending."""
@@ -398,10 +416,12 @@ class DeliveryStory(_message.Message):
         reason: _builtins.str = ...,
         due_at: _timestamp_pb2.Timestamp | None = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        detail: _builtins.str = ...,
+        replay: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "delivery_id", b"delivery_id", "due_at", b"due_at", "reason", b"reason", "route", b"route", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "delivery_id", b"delivery_id", "detail", b"detail", "due_at", b"due_at", "reason", b"reason", "replay", b"replay", "route", b"route", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -544,3 +564,426 @@ class RouteBacklog(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteBacklog: _TypeAlias = RouteBacklog  # noqa: Y015
+
+@_typing.final
+class EventSelection(_message.Message):
+    """Which events; everything given must hold, and an empty selection holds all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    UNROUTED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    INGEST_IDS_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Namespace of the subscription."""
+    subscription: _builtins.str
+    """Its name."""
+    trigger: _builtins.str
+    """Trigger."""
+    category: _builtins.str
+    """Category."""
+    route: _builtins.str
+    """It has a delivery to this route,"""
+    state: _builtins.str
+    """and one in this state, as in DeliveryStory.state; with a route, that one."""
+    unrouted: _builtins.bool
+    """A route was missing for it: none matched, or an expression failed."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Accepted then or later."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Accepted before."""
+
+    @_builtins.property
+    def ingest_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ingest ids (UUID), any of them."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        subscription: _builtins.str = ...,
+        trigger: _builtins.str = ...,
+        category: _builtins.str = ...,
+        route: _builtins.str = ...,
+        state: _builtins.str = ...,
+        unrouted: _builtins.bool = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        ingest_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "ingest_ids", b"ingest_ids", "namespace", b"namespace", "route", b"route", "since", b"since", "state", b"state", "subscription", b"subscription", "trigger", b"trigger", "unrouted", b"unrouted", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventSelection: _TypeAlias = EventSelection  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    """Asks for events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTION_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """At most so many; 0: 1,000."""
+    newest_first: _builtins.bool
+    """The newest come first: those that the limit leaves are the newest then."""
+    @_builtins.property
+    def selection(self) -> Global___EventSelection:
+        """Which."""
+
+    def __init__(
+        self,
+        *,
+        selection: Global___EventSelection | None = ...,
+        limit: _builtins.int = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "newest_first", b"newest_first", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    """One of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___EventSummary:
+        """The event."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___EventSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class EventSummary(_message.Message):
+    """An event as a list shows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INGEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    STORED_AT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    UNROUTED_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    ingest_id: _builtins.str
+    """Ingest id (UUID)."""
+    event_id: _builtins.str
+    """CloudEvent id."""
+    namespace: _builtins.str
+    """Namespace of the subscription."""
+    subscription: _builtins.str
+    """Its name."""
+    trigger: _builtins.str
+    """Trigger."""
+    category: _builtins.str
+    """Category."""
+    size: _builtins.int
+    """Bytes of the body."""
+    duplicates: _builtins.int
+    """Retries of the sender that were recognised as this event."""
+    unrouted: _builtins.str
+    """Why a route was missing for it; empty where none was."""
+    @_builtins.property
+    def received_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was accepted."""
+
+    @_builtins.property
+    def stored_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was carried into the event store."""
+
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryStory]:
+        """Where it stands with each route; without attempts."""
+
+    def __init__(
+        self,
+        *,
+        ingest_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        subscription: _builtins.str = ...,
+        trigger: _builtins.str = ...,
+        category: _builtins.str = ...,
+        received_at: _timestamp_pb2.Timestamp | None = ...,
+        stored_at: _timestamp_pb2.Timestamp | None = ...,
+        size: _builtins.int = ...,
+        duplicates: _builtins.int = ...,
+        unrouted: _builtins.str = ...,
+        deliveries: _abc.Iterable[Global___DeliveryStory] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at", "stored_at", b"stored_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "deliveries", b"deliveries", "duplicates", b"duplicates", "event_id", b"event_id", "ingest_id", b"ingest_id", "namespace", b"namespace", "received_at", b"received_at", "size", b"size", "stored_at", b"stored_at", "subscription", b"subscription", "trigger", b"trigger", "unrouted", b"unrouted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventSummary: _TypeAlias = EventSummary  # noqa: Y015
+
+@_typing.final
+class ReplayRequest(_message.Message):
+    """Asks for events to be sent again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTION_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """Replay whatever is kept."""
+    dry_run: _builtins.bool
+    """Count only."""
+    limit: _builtins.int
+    """At most so many events in this step; 0: as many as a second allows."""
+    after: _builtins.int
+    """Go on where an earlier answer ended, its `next`; 0: at the beginning."""
+    @_builtins.property
+    def selection(self) -> Global___EventSelection:
+        """Which. An empty selection is refused unless `all` is set."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """To these routes only, where they take the event; empty: to all that do."""
+
+    def __init__(
+        self,
+        *,
+        selection: Global___EventSelection | None = ...,
+        all: _builtins.bool = ...,
+        routes: _abc.Iterable[_builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "all", b"all", "dry_run", b"dry_run", "limit", b"limit", "routes", b"routes", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayRequest: _TypeAlias = ReplayRequest  # noqa: Y015
+
+@_typing.final
+class ReplayResponse(_message.Message):
+    """What one step of a replay did. Durable when it is answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    WITHOUT_ROUTE_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    events: _builtins.int
+    """Events that go out again."""
+    deliveries: _builtins.int
+    """Deliveries that became pending (with dry_run: would have)."""
+    under_way: _builtins.int
+    """Deliveries left alone since they have not ended: they come anyway."""
+    without_route: _builtins.int
+    """Events that no route takes now."""
+    next: _builtins.int
+    """Where to go on; 0: that was all."""
+    def __init__(
+        self,
+        *,
+        events: _builtins.int = ...,
+        deliveries: _builtins.int = ...,
+        under_way: _builtins.int = ...,
+        without_route: _builtins.int = ...,
+        next: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "events", b"events", "next", b"next", "under_way", b"under_way", "without_route", b"without_route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayResponse: _TypeAlias = ReplayResponse  # noqa: Y015
+
+@_typing.final
+class EraseRequest(_message.Message):
+    """Asks for events to be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Only events that hold this CometChat uid: as a value or a key in the JSON of the body, as a part of a conversation
+    id ("alice_user_bob") or in a mention ("<@uid:alice>").
+    """
+    dry_run: _builtins.bool
+    """Count only."""
+    after: _builtins.int
+    """Go on where an earlier answer ended, its `next`; 0: at the beginning."""
+    @_builtins.property
+    def selection(self) -> Global___EventSelection:
+        """Which. An empty selection is refused unless `user` is given."""
+
+    def __init__(
+        self,
+        *,
+        selection: Global___EventSelection | None = ...,
+        user: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "dry_run", b"dry_run", "selection", b"selection", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseRequest: _TypeAlias = EraseRequest  # noqa: Y015
+
+@_typing.final
+class EraseResponse(_message.Message):
+    """What one step of an erasure did. Durable when it is answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    UNENDED_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    events: _builtins.int
+    """Events removed (with dry_run: that would be)."""
+    unended: _builtins.int
+    """Deliveries among them that had not ended: nobody gets them any more."""
+    next: _builtins.int
+    """Where to go on; 0: that was all."""
+    def __init__(
+        self,
+        *,
+        events: _builtins.int = ...,
+        unended: _builtins.int = ...,
+        next: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next", b"next", "unended", b"unended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
+class ListErasuresRequest(_message.Message):
+    """Asks what was erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErasuresRequest: _TypeAlias = ListErasuresRequest  # noqa: Y015
+
+@_typing.final
+class ListErasuresResponse(_message.Message):
+    """What is left of erased events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
+        """By day and subscription, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        erasures: _abc.Iterable[Global___Erasure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErasuresResponse: _TypeAlias = ListErasuresResponse  # noqa: Y015
+
+@_typing.final
+class Erasure(_message.Message):
+    """Events of a subscription that were erased on a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    UNENDED_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """The day, in UTC: "2026-01-31"."""
+    namespace: _builtins.str
+    """Namespace of the subscription."""
+    subscription: _builtins.str
+    """Its name."""
+    events: _builtins.int
+    """Events."""
+    unended: _builtins.int
+    """Deliveries among them that had not ended."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        subscription: _builtins.str = ...,
+        events: _builtins.int = ...,
+        unended: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "events", b"events", "namespace", b"namespace", "subscription", b"subscription", "unended", b"unended"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015

@@ -55,6 +55,26 @@ class EventAdminServiceStub:
                 request_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogRequest.SerializeToString,
                 response_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_stream(
+                '/hookline.admin.v1.EventAdminService/ListEvents',
+                request_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.Replay = channel.unary_unary(
+                '/hookline.admin.v1.EventAdminService/Replay',
+                request_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayRequest.SerializeToString,
+                response_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayResponse.FromString,
+                _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/hookline.admin.v1.EventAdminService/Erase',
+                request_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.EraseRequest.SerializeToString,
+                response_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.EraseResponse.FromString,
+                _registered_method=True)
+        self.ListErasures = channel.unary_unary(
+                '/hookline.admin.v1.EventAdminService/ListErasures',
+                request_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresRequest.SerializeToString,
+                response_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresResponse.FromString,
+                _registered_method=True)
 
 
 class EventAdminServiceServicer:
@@ -89,6 +109,34 @@ class EventAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """Kept events, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Replay(self, request, context):
+        """Sends events again, to the routes of now that take them: one step of what may be long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Removes events for good: one step of what may be long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListErasures(self, request, context):
+        """Counts of what was erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +159,26 @@ def add_EventAdminServiceServicer_to_server(servicer, server):
                     servicer.GetBacklog,
                     request_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogRequest.FromString,
                     response_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsRequest.FromString,
+                    response_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'Replay': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replay,
+                    request_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayRequest.FromString,
+                    response_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.EraseRequest.FromString,
+                    response_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.EraseResponse.SerializeToString,
+            ),
+            'ListErasures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErasures,
+                    request_deserializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresRequest.FromString,
+                    response_serializer=hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +290,114 @@ class EventAdminService:
             '/hookline.admin.v1.EventAdminService/GetBacklog',
             hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogRequest.SerializeToString,
             hookline_dot_admin_dot_v1_dot_admin__pb2.GetBacklogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hookline.admin.v1.EventAdminService/ListEvents',
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hookline.admin.v1.EventAdminService/Replay',
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayRequest.SerializeToString,
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hookline.admin.v1.EventAdminService/Erase',
+            hookline_dot_admin_dot_v1_dot_admin__pb2.EraseRequest.SerializeToString,
+            hookline_dot_admin_dot_v1_dot_admin__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErasures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hookline.admin.v1.EventAdminService/ListErasures',
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresRequest.SerializeToString,
+            hookline_dot_admin_dot_v1_dot_admin__pb2.ListErasuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class EventAdminServiceStub:
     """One event's story: received, and each delivery with each attempt."""
     GetBacklog: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetBacklogRequest, _admin_pb2.GetBacklogResponse]
     """How much waits, by subscription and route."""
+    ListEvents: _grpc.UnaryStreamMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.ListEventsResponse]
+    """Kept events, oldest first."""
+    Replay: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReplayRequest, _admin_pb2.ReplayResponse]
+    """Sends events again, to the routes of now that take them: one step of what may be long."""
+    Erase: _grpc.UnaryUnaryMultiCallable[_admin_pb2.EraseRequest, _admin_pb2.EraseResponse]
+    """Removes events for good: one step of what may be long."""
+    ListErasures: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListErasuresRequest, _admin_pb2.ListErasuresResponse]
+    """Counts of what was erased."""
 
 @_typing.type_check_only
 class EventAdminServiceAsyncStub(EventAdminServiceStub):
@@ -55,6 +63,14 @@ class EventAdminServiceAsyncStub(EventAdminServiceStub):
     """One event's story: received, and each delivery with each attempt."""
     GetBacklog: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetBacklogRequest, _admin_pb2.GetBacklogResponse]  # type: ignore[assignment]
     """How much waits, by subscription and route."""
+    ListEvents: _aio.UnaryStreamMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """Kept events, oldest first."""
+    Replay: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReplayRequest, _admin_pb2.ReplayResponse]  # type: ignore[assignment]
+    """Sends events again, to the routes of now that take them: one step of what may be long."""
+    Erase: _aio.UnaryUnaryMultiCallable[_admin_pb2.EraseRequest, _admin_pb2.EraseResponse]  # type: ignore[assignment]
+    """Removes events for good: one step of what may be long."""
+    ListErasures: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListErasuresRequest, _admin_pb2.ListErasuresResponse]  # type: ignore[assignment]
+    """Counts of what was erased."""
 
 class EventAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by each forwarder, on a Unix socket or a port that only the cluster reaches."""
@@ -90,5 +106,37 @@ class EventAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetBacklogResponse, _abc.Awaitable[_admin_pb2.GetBacklogResponse]]:
         """How much waits, by subscription and route."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _admin_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.ListEventsResponse], _abc.AsyncIterator[_admin_pb2.ListEventsResponse]]:
+        """Kept events, oldest first."""
+
+    @_abc_1.abstractmethod
+    def Replay(
+        self,
+        request: _admin_pb2.ReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ReplayResponse, _abc.Awaitable[_admin_pb2.ReplayResponse]]:
+        """Sends events again, to the routes of now that take them: one step of what may be long."""
+
+    @_abc_1.abstractmethod
+    def Erase(
+        self,
+        request: _admin_pb2.EraseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.EraseResponse, _abc.Awaitable[_admin_pb2.EraseResponse]]:
+        """Removes events for good: one step of what may be long."""
+
+    @_abc_1.abstractmethod
+    def ListErasures(
+        self,
+        request: _admin_pb2.ListErasuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListErasuresResponse, _abc.Awaitable[_admin_pb2.ListErasuresResponse]]:
+        """Counts of what was erased."""
 
 def add_EventAdminServiceServicer_to_server(servicer: EventAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,7 +1,6 @@
 """What people ask: dead letters, one event's story, how much waits; and to send dead letters again."""
 
 import heapq
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -15,14 +14,13 @@ from hookline_receiver.store.port import (
     DeliveryStory,
     EventStory,
     Filter,
+    Redriven,
     RouteBacklog,
-    State,
 )
-from hookline_receiver.store.sqlite.adding import key_is_taken, paused_time
 from hookline_receiver.store.sqlite.claiming import EVENT_COLUMNS, event_of
-from hookline_receiver.store.sqlite.ledger import Directory, Tally
-
-_STATES = (State.PENDING, State.IN_FLIGHT, State.WAITING, State.DELIVERED, State.DEAD)
+from hookline_receiver.store.sqlite.finding import STATES
+from hookline_receiver.store.sqlite.ledger import Directory
+from hookline_receiver.store.sqlite.reviving import Ended, revive
 
 DEAD_OF_ROUTE = f"""
     SELECT d.id, d.route, e.ingest_id, e.identity, e.own_id, e.trigger_name, d.reason, d.detail, d.answers,
@@ -64,18 +62,19 @@ def redrive(
     *,
     dry_run: bool,
     keep: Collection[RouteRef],
-) -> tuple[int, int]:
+    after: int,
+) -> Redriven:
     """Make dead letters pending again; how many, and how many are left dead since their route is gone."""
     routes = {
         number: ref for number, ref in _routes(connection, directory, "dead > 0") if rules.route_matches(which, ref)
     }
     kept = [number for number, ref in routes.items() if ref in keep]
     gone = [number for number, ref in routes.items() if ref not in keep]
-    left = sum(1 for _ in _dead(connection, which, gone, -1, 0))
-    rows = _dead(connection, which, kept, limit, 0)
+    left = len(_dead(connection, which, gone, -1, 0)) if after == 0 else 0
+    rows = _dead(connection, which, kept, limit, after)
     if not dry_run:
-        _revive(connection, rows, now)
-    return len(rows), left
+        revive(connection, [Ended(row[0], row[1], row[-1], dead=True) for row in rows], now)
+    return Redriven(len(rows), left, rows[-1][0] if 0 < limit <= len(rows) else 0)
 
 
 def story(connection: sqlite3.Connection, directory: Directory, ident: str) -> list[EventStory]:
@@ -151,44 +150,6 @@ def _dead_letter(row: tuple[Any, ...], route: RouteRef) -> DeadLetter:
     )
 
 
-def _revive(connection: sqlite3.Connection, rows: Collection[tuple[Any, ...]], now: int) -> None:
-    tally = Tally()
-    _wake(connection, tally, sorted({rules.sequence_of(row[0]) for row in rows}))
-    born = {route: now - paused_time(connection, route, now) for route in {row[1] for row in rows}}
-    for row in rows:
-        delivery, route, key = row[0], row[1], row[-1]
-        waits = key is not None and key_is_taken(connection, route, key)
-        connection.execute(
-            """
-            UPDATE deliveries SET state = ?, due_at = ?, answers = 0, since = ?, born = ?, replay = 1, reason = '',
-                detail = '', ended_at = NULL WHERE id = ?
-            """,
-            (2 if waits else 0, now, now, born[route], delivery),
-        )
-        tally.count(route, unended=1, dead=-1)
-    tally.write(connection)
-
-
-def _wake(connection: sqlite3.Connection, tally: Tally, sequences: Collection[int]) -> None:
-    """Events that rested have something to do again: their bytes are pending, their retention has not begun."""
-    rows = connection.execute(
-        f"""
-        SELECT e.subscription, e.size, e.sequence, e.duplicate_until, (
-            SELECT max(ended_at) FROM deliveries WHERE id >= e.sequence * {rules.DELIVERIES_PER_EVENT}
-            AND id < (e.sequence + 1) * {rules.DELIVERIES_PER_EVENT}
-        ) FROM json_each(?) AS one CROSS JOIN events AS e ON e.sequence = one.value
-        """,
-        (json.dumps(list(sequences)),),
-    ).fetchall()
-    for subscription, size, sequence, duplicate_until, ended_at in rows:
-        resting = connection.execute(
-            "DELETE FROM ended WHERE subscription = ? AND dead = 1 AND kept_from = ? AND sequence = ?",
-            (subscription, rules.kept_from(ended_at, duplicate_until), sequence),
-        ).rowcount
-        if resting:
-            tally.count_bytes(subscription, size)
-
-
 def _story(connection: sqlite3.Connection, directory: Directory, sequence: int) -> EventStory:
     row = connection.execute(
         f"""
@@ -212,13 +173,13 @@ def _story(connection: sqlite3.Connection, directory: Directory, sequence: int) 
 def _deliveries(connection: sqlite3.Connection, sequence: int) -> list[tuple[Any, ...]]:
     first = sequence * rules.DELIVERIES_PER_EVENT
     return connection.execute(
-        "SELECT id, route, state, reason, detail, due_at FROM deliveries WHERE id >= ? AND id < ? ORDER BY id",
+        "SELECT id, route, state, reason, detail, due_at, replay FROM deliveries WHERE id >= ? AND id < ? ORDER BY id",
         (first, first + rules.DELIVERIES_PER_EVENT),
     ).fetchall()
 
 
 def _delivery(connection: sqlite3.Connection, directory: Directory, row: tuple[Any, ...]) -> DeliveryStory:
-    delivery, route, state, reason, detail, due_at = row
+    delivery, route, state, reason, detail, due_at, replay = row
     attempts = connection.execute(
         """
         SELECT started_at, ended_at, code, detail, endpoint, answered FROM attempts
@@ -229,11 +190,12 @@ def _delivery(connection: sqlite3.Connection, directory: Directory, row: tuple[A
     return DeliveryStory(
         delivery_id=delivery,
         route=directory.route_ref(route),
-        state=_STATES[state],
+        state=STATES[state],
         reason=reason,
         detail=detail,
         due_at=due_at if state <= 1 else 0,
         attempts=[_attempt(*call) for call in reversed(attempts)],
+        replay=bool(replay),
     )
 
 

@@ -50,11 +50,12 @@ def end(connection: sqlite3.Connection, tally: Tally, endings: Sequence[Ending],
     )
     for one in endings:
         tally.count(one.route, unended=-1, dead=one.state == DEAD)
-    _release(connection, {(one.route, one.ordering_key): None for one in endings if one.ordering_key is not None}, now)
+    release(connection, {(one.route, one.ordering_key): None for one in endings if one.ordering_key is not None}, now)
     _rest(connection, tally, {rules.sequence_of(one.delivery): None for one in endings})
 
 
-def _release(connection: sqlite3.Connection, keys: Iterable[tuple[int, str]], now: int) -> None:
+def release(connection: sqlite3.Connection, keys: Iterable[tuple[int, str]], now: int) -> None:
+    """Let the first that waits under each (route, ordering key) go, unless another one is out."""
     for route, key in keys:
         if key_is_taken(connection, route, key):
             continue

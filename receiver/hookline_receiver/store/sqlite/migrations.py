@@ -126,6 +126,13 @@ CREATE TABLE ended (                           -- events with nothing left to do
     PRIMARY KEY (subscription, dead, kept_from, sequence)
 ) STRICT, WITHOUT ROWID
 """
+_ERASURES = """
+CREATE TABLE erasures (                        -- what is left of erased events: how many, of whom, on which day
+    day INTEGER NOT NULL, uid TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    events INTEGER NOT NULL, unended INTEGER NOT NULL,
+    PRIMARY KEY (day, uid, namespace, name)
+) STRICT, WITHOUT ROWID
+"""
 _INDEXES = (
     "CREATE INDEX routes_ready ON routes (ready_at) WHERE ready_at IS NOT NULL",
     "CREATE INDEX routes_unended ON routes (id) WHERE unended > 0",
@@ -160,4 +167,5 @@ MIGRATIONS = (
             "INSERT INTO state (name, value) VALUES ('compatible_since', 1), ('next_sequence', 1)",
         ),
     ),
+    Migration(version=2, compatible_since=1, statements=(_ERASURES,)),
 )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 
-from hookline_receiver.event import RouteRef, SubscriptionRef
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
 from hookline_receiver.journal.port import Position
 from hookline_receiver.store.port import (
     Added,
@@ -14,13 +14,20 @@ from hookline_receiver.store.port import (
     Claimed,
     DeadLetter,
     DueRoute,
+    Erased,
+    Erasure,
+    EventFilter,
     EventStory,
     Filter,
+    Found,
+    Redriven,
+    Replayed,
     Retention,
     RouteBacklog,
     Settlement,
+    Walk,
 )
-from hookline_receiver.store.sqlite import adding, asking, claiming, settling, sweeping
+from hookline_receiver.store.sqlite import adding, asking, claiming, erasing, finding, reviving, settling, sweeping
 from hookline_receiver.store.sqlite.file import DatabaseFile
 from hookline_receiver.store.sqlite.ledger import Directory
 from hookline_receiver.store.sqlite.migrations import MIGRATIONS, Migration
@@ -139,14 +146,46 @@ class SqliteEventStore:
             return asking.dead_letters(connection, self._directory, which, limit, after)
 
     def redrive(
-        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef]
-    ) -> tuple[int, int]:
+        self, which: Filter, limit: int, now: int, *, dry_run: bool, keep: Collection[RouteRef], after: int = 0
+    ) -> Redriven:
         """Make dead letters pending again, durably."""
         with self._changing() as connection:
-            counts = asking.redrive(connection, self._directory, which, limit, now, dry_run=dry_run, keep=keep)
+            redriven = asking.redrive(
+                connection, self._directory, which, limit, now, dry_run=dry_run, keep=keep, after=after
+            )
         if not dry_run:
             self.sync()
-        return counts
+        return redriven
+
+    def find(self, which: EventFilter, walk: Walk) -> Found:
+        """Events by what they are and how they stand."""
+        with self._file.reading() as connection:
+            return finding.find(connection, self._directory, which, walk)
+
+    def replay(
+        self, which: EventFilter, walk: Walk, fan_out: Callable[[Event], Arrival], now: int, *, dry_run: bool
+    ) -> Replayed:
+        """Send events again, durably."""
+        with self._changing() as connection:
+            replayed = reviving.replay(connection, self._directory, which, walk, fan_out, now, dry_run=dry_run)
+        if not dry_run:
+            self.sync()
+        return replayed
+
+    def erase(
+        self, which: EventFilter, walk: Walk, holds: Callable[[Event], bool] | None, now: int, *, dry_run: bool
+    ) -> Erased:
+        """Remove events, durably."""
+        with self._changing() as connection:
+            erased = erasing.erase(connection, self._directory, which, walk, holds, now, dry_run=dry_run)
+        if not dry_run:
+            self.sync()
+        return erased
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Counts of what was erased."""
+        with self._file.reading() as connection:
+            return erasing.erasures(connection)
 
     def story(self, ident: str) -> Sequence[EventStory]:
         """What became of events."""

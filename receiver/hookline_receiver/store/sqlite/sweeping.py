@@ -9,6 +9,7 @@ from hookline_receiver.store import rules
 from hookline_receiver.store.port import DeadReason, Retention
 from hookline_receiver.store.sqlite.adding import paused_time
 from hookline_receiver.store.sqlite.ending import DEAD, Ending, end
+from hookline_receiver.store.sqlite.erasing import DELETIONS
 from hookline_receiver.store.sqlite.ledger import Directory, Tally
 
 OLDER = """
@@ -119,7 +120,7 @@ def _remove(connection: sqlite3.Connection, place: tuple[int, int], rows: Sequen
     connection.executemany(
         "DELETE FROM identities WHERE identity = ? AND subscription = ? AND sequence = ?", identities
     )
-    for deletion in _DELETIONS:
+    for deletion in DELETIONS:
         connection.executemany(deletion, [(sequence,) for _, sequence in rows])
     tally.write(connection)
     return len(rows)
@@ -147,11 +148,3 @@ _IDENTITIES = """
     SELECT e.identity, e.subscription, e.sequence FROM json_each(?) AS one
     CROSS JOIN events AS e ON e.sequence = one.value WHERE e.identity <> x''
 """
-_DELETIONS = (
-    f"""
-    DELETE FROM deliveries
-    WHERE id >= ?1 * {rules.DELIVERIES_PER_EVENT} AND id < (?1 + 1) * {rules.DELIVERIES_PER_EVENT}
-    """,
-    "DELETE FROM events WHERE sequence = ?",
-)
-"""Attempts and bodies go along."""
