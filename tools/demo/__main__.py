@@ -7,12 +7,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hookline_cli.simulate.plan import Shot
 from hookline_cli.simulate.sender import Endpoint, Manner, Simulator
 from tools.demo import account, scenario
+from tools.demo.examples import Examples, examples
 from tools.demo.ledger import Ledger, in_order, read_deliveries
 from tools.demo.stage import Mishap, Stage, stage, wait
 
@@ -35,15 +37,21 @@ class Play:
 
     def run(self) -> list[str]:
         """Play it; what was not as it should be."""
-        self._say("starting four handlers, and hookline dev with two receiver workers and a forwarder")
-        with stage(self._folder, scenario.HANDLERS) as running:
+        self._say(
+            "starting nine handlers (the five examples among them), and hookline dev with two workers and a forwarder"
+        )
+        with (
+            examples(self._folder / "examples") as five,
+            stage(self._folder, scenario.HANDLERS, five.addresses) as running,
+        ):
             self._say(f"ready: {running.url}/acme/chat and {running.url}/globex/support")
             self._send_all(running)
             self._bring_back(running)
+            shown = self._look_at(five)
             dead, redriven = self._redrive(running)
             self._say("stopping everything")
             last = running.stop()
-        return self._account(dead, redriven, last)
+        return self._account(dead, redriven, last, shown)
 
     def _send_all(self, running: Stage) -> None:
         first = scenario.renumbered(scenario.documented(), scenario.hostile())
@@ -59,6 +67,9 @@ class Play:
             f"globex: the same payloads as events of its own, half of the retries reworded ({len(other)} requests)"
         )
         self._send(running, "globex", other)
+        for_examples = scenario.documented()
+        self._say(f"examples: the documented payloads for the five example handlers ({len(for_examples)} requests)")
+        self._send(running, "examples", for_examples)
 
     def _send(self, running: Stage, tenant: str, plan: Sequence[Shot], concurrency: int = 8) -> None:
         endpoint = Endpoint(running.url + scenario.PATHS[tenant], *running.passwords[tenant])
@@ -81,6 +92,14 @@ class Play:
         else:
             self._say("everything has arrived")
 
+    def _look_at(self, five: Examples) -> Mapping[str, str]:
+        """What the example handlers made of what they got."""
+        with suppress(Mishap):
+            wait(lambda: all(five.shown().values()), "", ARRIVING)
+        shown = five.shown()
+        self._say("the examples: " + "; ".join(f"{name}, {found or 'NOTHING'}" for name, found in shown.items()))
+        return shown
+
     def _redrive(self, running: Stage) -> tuple[int, int]:
         letters = running.hookline("dead")
         for letter in letters:
@@ -92,7 +111,7 @@ class Play:
         self._say(f"hookline redrive --all: {redriven} sent again, and arrived")
         return len(running.hookline("dead")), redriven
 
-    def _account(self, dead: int, redriven: int, last: str) -> list[str]:
+    def _account(self, dead: int, redriven: int, last: str, shown: Mapping[str, str]) -> list[str]:
         deliveries = read_deliveries(self._folder)
         account.show(account.rows(self._ledger, deliveries, dead, redriven, LATE))
         wrong = [*self._ledger.refusals(), *self._ledger.wrong(deliveries)]
@@ -100,6 +119,7 @@ class Play:
             wrong.append(f"the conversation did not arrive at {LATE} in the order in which it was sent")
         if (dead, redriven) != (0, 1):
             wrong.append(f"{redriven} dead letters were sent again and {dead} are left, not 1 and 0")
+        wrong += [f"the example {name} has nothing to show" for name, found in shown.items() if not found]
         if "nothing is pending" not in last:
             wrong.append(f"hookline dev ended with: {last}")
         self._say(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hookline_cli.simulate.plan import Kind
 from hookline_cli.simulate.report import Report, Sent
-from tools.demo.scenario import routes_of
+from tools.demo.scenario import PATHS, routes_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Delivery:
 class Ledger:
     """Everything that was sent, by tenant, and when."""
 
-    sent: dict[str, list[Sent]] = field(default_factory=lambda: {"acme": [], "globex": []})
+    sent: dict[str, list[Sent]] = field(default_factory=lambda: {tenant: [] for tenant in PATHS})
     begun: dict[tuple[str, bytes], float] = field(default_factory=dict)
     """When a body was first sent, by tenant and body."""
 

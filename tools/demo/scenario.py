@@ -9,7 +9,7 @@ from typing import Any
 from hookline_cli.simulate.payloads import DOCUMENTED, body_of, read_samples
 from hookline_cli.simulate.plan import Kind, Mix, Shot, make_plan
 
-PATHS = {"acme": "/acme/chat", "globex": "/globex/support"}
+PATHS = {"acme": "/acme/chat", "globex": "/globex/support", "examples": "/examples/five"}
 
 HANDLERS = {"archive": "", "notifier": "", "timeline": "", "moderator": "moderation_engine_failed"}
 """The handlers' names, and the trigger that one refuses until a person has it sent again."""
@@ -29,6 +29,7 @@ ROUTES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "acme/chat/archive": lambda payload: True,
     "acme/chat/notify": _text_to_a_person,
     "acme/chat/timeline": lambda payload: payload["trigger"] in ("message_sent", "message_edited", "message_deleted"),
+    "examples/five/archive": lambda payload: True,
     "globex/support/archive": lambda payload: True,
     "globex/support/moderation": lambda payload: payload["trigger"].startswith("moderation_"),
 }

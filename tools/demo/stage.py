@@ -50,16 +50,12 @@ class HandlerProcess:
         arguments = ["--port", str(self.port), "--record", str(record), "--refuse", self.refuse]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = spawn([sys.executable, "-m", "tools.demo.handler", *arguments], stdout=log, stderr=log)
-        wait(self._listens, f"the handler {self.name} did not start: see {self.folder}/{self.name}.log")
+        wait(lambda: listens(self.port), f"the handler {self.name} did not start: see {self.folder}/{self.name}.log")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal and wait until it is gone."""
         if self.process is not None:
             end(self.process, number)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @dataclass
@@ -98,15 +94,20 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, names: Mapping[str, str]) -> Iterator[Stage]:
-    """Start handlers (name → trigger that it refuses, or "") and `hookline dev`; end all at the end of the block."""
+def stage(folder: Path, names: Mapping[str, str], others: Mapping[str, str]) -> Iterator[Stage]:
+    """
+    Start handlers (name → trigger that it refuses, or "") and `hookline dev`; end all at the end of the block.
+
+    *others* are handlers that run already: name → "host:port".
+    """
     with ExitStack() as stack:
         handlers = {}
         for name, refuse in names.items():
             handlers[name] = HandlerProcess(name, folder, free_port(), refuse)
             stack.callback(handlers[name].end)
             handlers[name].start()
-        given = [f"--handler={name}={handler.address}" for name, handler in handlers.items()]
+        addresses = {**others, **{name: handler.address for name, handler in handlers.items()}}
+        given = [f"--handler={name}={address}" for name, address in addresses.items()]
         said = folder / "dev.out"
         arguments = ["dev", "-f", str(MANIFESTS), "--data", str(folder / "data"), "--listen", "127.0.0.1:0"]
         with said.open("wb") as out:
@@ -120,19 +121,24 @@ def stage(folder: Path, names: Mapping[str, str]) -> Iterator[Stage]:
 
 
 def passwords(data: Path) -> Mapping[str, tuple[str, str]]:
-    """Acme's are in its manifest; globex has no Secret, and `hookline dev` says where it put the generated one."""
-    secret = re.search(r"username: (\w+), password: (\w+)", (MANIFESTS / "acme.yaml").read_text())
-    assert secret is not None
+    """By tenant, from the manifests; globex has no Secret, and `hookline dev` says where it put the generated one."""
     username, _, password = (data / "keys" / "generated" / "globex.support").read_text().strip().partition(":")
-    return {"acme": (secret[1], secret[2]), "globex": (username, password)}
+    return {"acme": chosen("acme"), "examples": chosen("examples"), "globex": (username, password)}
+
+
+def chosen(tenant: str) -> tuple[str, str]:
+    """Username and password in a tenant's manifest."""
+    secret = re.search(r"username: (\w+), password: (\w+)", (MANIFESTS / f"{tenant}.yaml").read_text())
+    assert secret is not None
+    return secret[1], secret[2]
 
 
 def spawn(arguments: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
     """A process that ends when this one does, and that Ctrl-C in the terminal does not reach."""
     before = ending_with_parent() if sys.platform == "linux" else None
-    root = Path(__file__).resolve().parent.parent.parent
+    given.setdefault("cwd", Path(__file__).resolve().parent.parent.parent)
     # No thread runs in this process, so that there is nothing to meet between fork and exec.
-    return subprocess.Popen(arguments, cwd=root, start_new_session=True, preexec_fn=before, **given)  # noqa: PLW1509
+    return subprocess.Popen(arguments, start_new_session=True, preexec_fn=before, **given)  # noqa: PLW1509
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> int:
@@ -160,3 +166,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on this port of the loopback interface."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
