@@ -26,10 +26,11 @@ from hookline_receiver.encoding import ContentEncoding
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.writer import SegmentJournal
 from hookline_receiver.judge import admit, judge, measure
+from hookline_receiver.limits.arriving import Arriving
 from hookline_receiver.limits.buckets import Buckets
 from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
-from hookline_receiver.request import RequestHead, head_of, read_body
+from hookline_receiver.request import RequestHead, Room, head_of, read_body
 from hookline_receiver.route_file import RouteFile
 from hookline_receiver.settings import Settings
 
@@ -75,6 +76,7 @@ def an_acceptance(folder: Path, journal: Any) -> Acceptance:
         gate=Gate(SlowHashes(8, 8), remembered=100),
         rates=Buckets(folder / "run" / "rates", time.monotonic_ns),
         shares=Shares(),
+        arriving=Arriving(1 << 30),
         journal=journal,
         ingest_ids=IngestIds(),
         clock=Clock(time.time_ns, time.perf_counter),
@@ -88,7 +90,7 @@ def up_to(step: str, acceptance: Acceptance) -> Path_:
     """The path as `Acceptance.accept` goes it, ended after *step*."""
 
     async def bare(head: RequestHead, receive: Any) -> None:
-        await read_body(receive, head, ContentEncoding.IDENTITY, 1 << 20)
+        await read_body(receive, head, ContentEncoding.IDENTITY, Room(1 << 20, "", acceptance.arriving))
 
     async def authenticated(head: RequestHead, receive: Any) -> None:
         routes = acceptance.routes.current
@@ -99,7 +101,7 @@ def up_to(step: str, acceptance: Acceptance) -> Path_:
         assert await acceptance._authenticate(head, endpoint, routes) is None
         encoding = admit(head, endpoint, 0)
         assert isinstance(encoding, ContentEncoding)
-        body = await read_body(receive, head, encoding, endpoint.max_body_bytes)
+        body = await read_body(receive, head, encoding, Room(endpoint.max_body_bytes, "", acceptance.arriving))
         assert isinstance(body, bytes)
         if step == "envelope, identity":
             now_ns = acceptance.clock.wall_ns()

@@ -13,14 +13,15 @@ from hookline_receiver.auth.authenticate import Closed, Gate, Opened, Way
 from hookline_receiver.event import Event, SubscriptionRef
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.port import Journal, JournalUnavailable
-from hookline_receiver.judge import RETRY_SOON, UNAUTHORIZED, admit, judge, measure, without_credentials
+from hookline_receiver.judge import UNAUTHORIZED, admit, judge, measure, without_credentials
+from hookline_receiver.limits.arriving import Arriving
 from hookline_receiver.limits.rate import RateLimit
 from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
 from hookline_receiver.record import encode
-from hookline_receiver.request import Receive, RequestHead, read_body
+from hookline_receiver.request import Receive, RequestHead, Room, read_body
 from hookline_receiver.routes import Endpoint, Routes
-from hookline_receiver.verdict import Reason, Refused
+from hookline_receiver.verdict import RETRY_SOON, Reason, Refused
 
 
 class RouteSource(Protocol):
@@ -81,6 +82,7 @@ class Acceptance:
     gate: Gate
     rates: Rates
     shares: Shares
+    arriving: Arriving
     journal: Journal
     ingest_ids: IngestIds
     clock: Clock
@@ -114,7 +116,7 @@ class Acceptance:
         if endpoint.rate_limit is not None and (wait := self.rates.take(subscription.uid, endpoint.rate_limit)):
             return Answered(_rate_limited(endpoint.rate_limit, wait), subscription)
 
-        body = await read_body(receive, head, admitted, limit)
+        body = await read_body(receive, head, admitted, Room(limit, subscription.uid, self.arriving))
         if isinstance(body, Refused):
             return Answered(body, subscription)
         now_ns = self.clock.wall_ns()

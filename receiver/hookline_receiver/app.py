@@ -23,6 +23,7 @@ from hookline_receiver.auth.slow_hash import SlowHashes
 from hookline_receiver.edge.lifecycle import ASGIApp, Message, Receive, Send, WorkerContext
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.writer import SegmentJournal
+from hookline_receiver.limits.arriving import Arriving
 from hookline_receiver.limits.buckets import Buckets
 from hookline_receiver.limits.share import PendingFile, Shares
 from hookline_receiver.ops.edge_metrics import EdgeMetrics
@@ -157,6 +158,7 @@ class Worker:
             gate=Gate(slow_hashes, remembered=settings.credentials_remembered),
             rates=buckets,
             shares=self._shares,
+            arriving=Arriving(settings.arriving_bytes),
             journal=self._journal,
             ingest_ids=IngestIds(),
             clock=Clock(time.time_ns, time.perf_counter),

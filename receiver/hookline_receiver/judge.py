@@ -11,18 +11,12 @@ from hookline_receiver.encoding import ContentEncoding, content_encoding
 from hookline_receiver.event import Event
 from hookline_receiver.request import RequestHead, too_large
 from hookline_receiver.routes import Endpoint
-from hookline_receiver.verdict import Reason, Refused
+from hookline_receiver.verdict import RETRY_LATER, RETRY_SOON, Reason, Refused
 
 UNAUTHORIZED = Refused(
     Reason.UNAUTHORIZED, "the request needs a valid credential for this address (Basic Authentication)"
 )
 """For an unknown path, an unknown host and a wrong credential: one value, so that they can't differ."""
-
-RETRY_SOON = 10
-"""Seconds: CometChat's own first delay; for what passes by itself."""
-
-RETRY_LATER = 60
-"""Seconds: for what a person has to change."""
 
 MAX_TRACEPARENT = 512
 """Characters of `traceparent` that are kept; W3C's have 55, longer ones are passed over."""

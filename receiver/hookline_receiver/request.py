@@ -1,10 +1,12 @@
 """A request as it is judged: its head, and its body read from the server no further than is allowed."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hookline_receiver.encoding import BadGzip, ContentEncoding, gunzip
-from hookline_receiver.verdict import Reason, Refused
+from hookline_receiver.limits.arriving import Arriving
+from hookline_receiver.verdict import RETRY_SOON, Reason, Refused
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 """ASGI's `receive`."""
@@ -45,15 +47,26 @@ def too_large(limit: int) -> Refused:
     return Refused(Reason.TOO_LARGE, f"the body is larger than {limit} bytes")
 
 
-async def read_body(receive: Receive, head: RequestHead, encoding: ContentEncoding, limit: int) -> bytes | Refused:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a body may take."""
+
+    limit: int
+    """Bytes, sent or unpacked."""
+    uid: str
+    """The subscription whose memory it takes while it arrives."""
+    arriving: Arriving
+
+
+async def read_body(receive: Receive, head: RequestHead, encoding: ContentEncoding, room: Room) -> bytes | Refused:
     """
     The whole body, unpacked, or why there is none.
 
-    Reading stops at the first byte over *limit*, sent or unpacked. A body whose sender went away (the server says so by
+    Reading stops at the first byte over the *room*'s limit, sent or unpacked. A body whose sender went away (the server says so by
     `http.disconnect`, or raises a ConnectionError), or that is not as long as was announced, is never taken for whole.
     """
     try:
-        sent = await _sent(receive, limit)
+        sent = await _sent(receive, room)
     except ConnectionError as exc:
         return Refused(Reason.TRUNCATED, f"the connection ended before the body did: {exc}")
     if isinstance(sent, Refused):
@@ -63,29 +76,35 @@ async def read_body(receive: Receive, head: RequestHead, encoding: ContentEncodi
     if encoding is ContentEncoding.IDENTITY:
         return sent
     try:
-        body = gunzip(sent, limit)
+        body = gunzip(sent, room.limit)
     except BadGzip as exc:
         return Refused(Reason.BAD_ENCODING, f"the body is not whole gzip: {exc}")
-    return too_large(limit) if body is None else body
+    return too_large(room.limit) if body is None else body
 
 
-async def _sent(receive: Receive, limit: int) -> bytes | Refused:
-    """What was sent, packed or not, up to *limit* bytes."""
+async def _sent(receive: Receive, room: Room) -> bytes | Refused:
+    """What was sent, packed or not, as far as there is room for it."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if not body or message.get("more_body", False):
-        return await _sent_in_pieces(receive, message, limit)
-    return too_large(limit) if len(body) > limit else body  # PERF: nearly every body comes in one piece
+        return await _sent_in_pieces(receive, message, room)
+    return too_large(room.limit) if len(body) > room.limit else body  # PERF: nearly every body comes in one piece
 
 
-async def _sent_in_pieces(receive: Receive, message: Mapping[str, Any], limit: int) -> bytes | Refused:
+async def _sent_in_pieces(receive: Receive, message: Mapping[str, Any], room: Room) -> bytes | Refused:
     body = bytearray()  # and not a list of pieces: a sender of single bytes would have us keep forty for each
-    while True:
-        if message["type"] != "http.request":
-            return Refused(Reason.TRUNCATED, f"the connection ended after {len(body)} bytes of the body")
-        body += message.get("body", b"")
-        if len(body) > limit:
-            return too_large(limit)
-        if not message.get("more_body", False):
-            return bytes(body)
-        message = await receive()
+    try:
+        while True:
+            if message["type"] != "http.request":
+                return Refused(Reason.TRUNCATED, f"the connection ended after {len(body)} bytes of the body")
+            piece = message.get("body", b"")
+            if len(body) + len(piece) > room.limit:
+                return too_large(room.limit)
+            if not room.arriving.take(room.uid, len(piece)):
+                return Refused(Reason.BUSY, "too many large bodies are arriving at once", RETRY_SOON)
+            body += piece
+            if not message.get("more_body", False):
+                return bytes(body)
+            message = await receive()
+    finally:
+        room.arriving.give_back(room.uid, len(body))

@@ -44,6 +44,9 @@ class Settings:
     """Free bytes below which nothing is accepted any more: the event store, which makes room, needs some itself."""
     append_timeout: float = 1.5
     """Seconds that an event may take to become durable, before 503: CometChat waits 2 s for the whole answer."""
+    arriving_bytes: int = 128 * 1024 * 1024
+    """Memory of each worker for bodies that are arriving. One subscription gets a third of it, or half of what others
+    leave: forty bodies of a megabyte, where CometChat's have 1 to 50 KB."""
     slow_hashes_waiting: int = 48
     """Credentials of chosen passwords, seen for the first time, that may wait: at 20 ms each, a second's worth."""
     slow_hashes_waiting_per_path: int = 8
@@ -73,6 +76,11 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.arriving_bytes < 3 * self.edge.body_max_bytes:
+            raise SettingsError(
+                f"arriving_bytes must be 3 times body_max_bytes ({self.edge.body_max_bytes}) or more, so that the largest "
+                f"body passes, got {self.arriving_bytes}"
+            )
         if not 0 <= self.metrics_subscriptions <= 10_000:
             raise SettingsError(f"metrics_subscriptions must be 0 to 10000, got {self.metrics_subscriptions}")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):

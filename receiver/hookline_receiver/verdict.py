@@ -34,7 +34,7 @@ class Reason(StrEnum):
     OVER_SHARE = "OverShare"
     """The subscription has as many bytes pending as it may have."""
     BUSY = "Busy"
-    """Too many credentials seen for the first time wait to be verified."""
+    """Too much at once: credentials seen for the first time that wait to be verified, or bodies that are arriving."""
     NO_ROUTES = "NoRoutes"
     """This receiver has not loaded any routes yet."""
     JOURNAL_UNAVAILABLE = "JournalUnavailable"
@@ -70,6 +70,13 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
     }
 )
 """The HTTP status that each reason is answered with."""
+
+
+RETRY_SOON = 10
+"""Seconds: CometChat's own first delay; for what passes by itself."""
+
+RETRY_LATER = 60
+"""Seconds: for what a person has to change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hookline_receiver.auth.slow_hash import SlowHashes
 from hookline_receiver.event import Event
 from hookline_receiver.ingest_id import IngestIds
 from hookline_receiver.journal.memory import MemoryJournal
+from hookline_receiver.limits.arriving import Arriving
 from hookline_receiver.limits.rate import RateLimit
 from hookline_receiver.limits.share import Shares
 from hookline_receiver.patience import Patience
@@ -95,6 +96,7 @@ class Rig:
         self.journal = MemoryJournal()
         self.notes = Notes()
         self.shares = Shares()
+        self.arriving = Arriving(1 << 20)
         self.slow_hashes = SlowHashes(48, 8)
         self.rates: Any = NoLimits()
         self.append_timeout = 1.5
@@ -108,6 +110,7 @@ class Rig:
             gate=self.gate,
             rates=self.rates,
             shares=self.shares,
+            arriving=self.arriving,
             journal=self.journal,
             ingest_ids=IngestIds(),
             clock=Clock(lambda: NOON_NS, lambda: 0.0),

@@ -1,5 +1,6 @@
 """Reading the body: whole or not at all, and never beyond the limit."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Mapping
@@ -11,18 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookline_receiver.encoding import ContentEncoding
-from hookline_receiver.request import read_body
+from hookline_receiver.limits.arriving import Arriving
+from hookline_receiver.request import Receive, Room, read_body
 from hookline_receiver.verdict import Reason, Refused
 from support.accept import a_head, receiving
 
 LIMIT = 2000
+ROOM = Room(LIMIT, "uid", Arriving(1 << 20))
 
 
 async def read(
     *pieces: bytes, announced: int | None = None, packed: bool = False, ends: bool = True
 ) -> bytes | Refused:
     encoding = ContentEncoding.GZIP if packed else ContentEncoding.IDENTITY
-    return await read_body(receiving(*pieces, ends=ends), a_head(content_length=announced), encoding, LIMIT)
+    return await read_body(receiving(*pieces, ends=ends), a_head(content_length=announced), encoding, ROOM)
 
 
 def reason_of(verdict: bytes | Refused) -> Reason:
@@ -63,7 +66,7 @@ async def test_a_server_that_raises_is_understood() -> None:
     async def receive() -> Mapping[str, Any]:
         raise ConnectionResetError("gone")
 
-    verdict = await read_body(receive, a_head(), ContentEncoding.IDENTITY, LIMIT)
+    verdict = await read_body(receive, a_head(), ContentEncoding.IDENTITY, ROOM)
 
     assert reason_of(verdict) is Reason.TRUNCATED
 
@@ -84,7 +87,7 @@ async def test_what_comes_after_the_limit_is_not_waited_for() -> None:
         served += 1
         return {"type": "http.request", "body": b"x" * 100, "more_body": True}
 
-    await read_body(receive, a_head(), ContentEncoding.IDENTITY, LIMIT)
+    await read_body(receive, a_head(), ContentEncoding.IDENTITY, ROOM)
 
     assert served == 21
 
@@ -125,3 +128,37 @@ WHOLE = gzip.compress(b'{"trigger":"x"}')
 async def test_what_is_not_whole_gzip_is_refused(packed: bytes) -> None:
     """What can't be unpacked to the end is no body."""
     assert reason_of(await read(packed, packed=True)) is Reason.BAD_ENCODING
+
+
+async def test_what_arrives_slowly_is_bounded_over_all_connections() -> None:
+    """Each within its limit, two thousand connections of one tenant would fill the memory that all share."""
+    arriving = Arriving(3000)
+    stalled: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+    pieces = iter([{"type": "http.request", "body": bytes(800), "more_body": True}])
+
+    async def receive() -> Mapping[str, Any]:
+        return next(pieces, None) or await stalled
+
+    async def of(uid: str, receive: Receive) -> bytes | Refused:
+        return await read_body(receive, a_head(), ContentEncoding.IDENTITY, Room(LIMIT, uid, arriving))
+
+    slow = asyncio.create_task(of("uid", receive))
+    await asyncio.sleep(0)
+
+    assert reason_of(await of("uid", receiving(bytes(200), bytes(200)))) is Reason.BUSY
+    assert await of("other", receiving(bytes(200), bytes(200))) == bytes(400)
+    stalled.set_result({"type": "http.request", "body": b"", "more_body": False})
+    assert await slow == bytes(800)
+    assert await of("uid", receiving(bytes(200), bytes(200))) == bytes(400)
+
+
+@given(bodies=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 500), st.booleans()), max_size=50))
+async def test_the_memory_of_bodies_is_given_back_however_they_end(bodies: list[tuple[str, int, bool]]) -> None:
+    """A leak would refuse everybody in the end."""
+    arriving = Arriving(3 * LIMIT)
+
+    for uid, size, ends in bodies:
+        receive = receiving(bytes(size), bytes(size * 4), b"x", ends=ends)
+        await read_body(receive, a_head(), ContentEncoding.IDENTITY, Room(LIMIT, uid, arriving))
+
+    assert arriving.take("any", LIMIT)
