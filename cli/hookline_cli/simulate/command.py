@@ -1,6 +1,7 @@
 """`hookline simulate`: play CometChat against an endpoint, and say how it did."""
 
 import asyncio
+import json
 import random
 import ssl
 import sys
@@ -12,10 +13,12 @@ import click
 from hookline_cli.failure import FAILED, UNAVAILABLE, Failure
 from hookline_cli.output import print_json, print_table, printable
 from hookline_cli.simulate.client import parse_url
+from hookline_cli.simulate.day import Script, UnknownTrigger, moments, seconds_after
 from hookline_cli.simulate.payloads import DOCUMENTED, BadSample, read_samples
-from hookline_cli.simulate.plan import Mix, Shot, make_plan
-from hookline_cli.simulate.report import Report, Sent
+from hookline_cli.simulate.plan import Mix, Played, Shot, make_plan
+from hookline_cli.simulate.report import Report, Sent, record_of
 from hookline_cli.simulate.sender import Endpoint, Manner, Simulator
+from hookline_cli.simulate.world import Size
 
 COUNT = click.IntRange(min=0)
 
@@ -53,6 +56,23 @@ def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )
 @click.option("--app-id", help="appId of all payloads, where the subscription accepts certain apps only.")
 @click.option("--count", type=COUNT, show_default="each payload once", help="Events to send.")
+@click.option("--users", type=COUNT, help="Play a world of so many users instead of sending samples.  [100]")
+@click.option("--groups", type=COUNT, help="... of so many groups.  [10]")
+@click.option(
+    "--conversations", type=COUNT, help="... of so many conversations, a few of which have most traffic.  [200]"
+)
+@click.option("--triggers", metavar="NAME,...", help="... of which only these triggers' events are sent.")
+@click.option(
+    "--day",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="... whose day takes so long, with its nights and rush hours.",
+)
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write what was sent to a file, one JSON object a line, with the id that each event's payload bears.",
+)
 @click.option("--duplicates", type=COUNT, default=0, help="Of the events, so many are sent again once answered.")
 @click.option("--unknown", type=COUNT, default=0, help="Events with triggers that nobody knows.")
 @click.option("--bad-credentials", type=COUNT, default=0, help="Requests with wrong, malformed or no credentials.")
@@ -86,6 +106,10 @@ def command(
     Sends documented payloads, each with ids of its own, and reports how the endpoint did against CometChat's rule:
     an answer within 2 seconds, or the event is tried again at 10 and 30 seconds and is then gone.
 
+    With --users, --groups, --conversations, --triggers or --day it plays a world instead: messages with their receipts,
+    reactions and edits, calls, meetings, groups, campaigns; every trigger at least once, then as people's days go, until
+    --count. Each payload bears an id of its own in the member "simulation".
+
     Exits with 0 if nothing was lost and every refusal was the right one, with 1 if not, with 3 if nobody answered.
     """
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
@@ -97,10 +121,34 @@ def command(
     name, _, password = (user or "").partition(":")
     endpoint = Endpoint(url, name, password, ssl.create_default_context(cafile=ca) if ca else None)
     try:
-        plan = make_plan(read_samples(samples), mix, seed)
-    except BadSample as error:
+        plan = make_plan(read_samples(samples), mix, seed, _played(seed, given))
+    except (BadSample, UnknownTrigger) as error:
         raise Failure(str(error)) from error
-    _tell(asyncio.run(_send(endpoint, manner, plan, progress=not as_json)), seed, as_json)
+    report = asyncio.run(_send(endpoint, manner, plan, progress=not as_json))
+    if given["record"]:
+        _write_record(given["record"], report)
+    _tell(report, seed, as_json)
+
+
+_OF_A_WORLD = ("users", "groups", "conversations", "triggers", "day")
+
+
+def _played(seed: int, given: dict[str, Any]) -> Played | None:
+    """The events of a world, if one was asked for."""
+    if all(given[name] is None for name in _OF_A_WORLD):
+        return None
+    size = Size(**{name: given[name] for name in _OF_A_WORLD[:3] if given[name] is not None})
+    triggers = frozenset(filter(None, (given["triggers"] or "").split(",")))
+    played = moments(Script(size, given["count"], triggers, given["app_id"] or "simulated"), seed)
+    return Played(played, seconds_after(played, given["day"]) if given["day"] else ())
+
+
+def _write_record(path: Path, report: Report) -> None:
+    try:
+        with path.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(record_of(sent)) + "\n" for sent in report.sent)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}") from error
 
 
 _OF_MIX = ("duplicates", "unknown", "bad_credentials", "broken", "oversize", "oversize_bytes", "disorder")

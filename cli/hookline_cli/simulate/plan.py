@@ -1,12 +1,13 @@
 """What is to be sent, decided beforehand: the same seed gives the same plan."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from hookline_cli.simulate.payloads import Copier, Sample, body_of, shown_anew
+from hookline_cli.simulate.stage import Moment
 
 
 class Kind(StrEnum):
@@ -58,6 +59,10 @@ class Shot:
     credentials: Credentials = Credentials.RIGHT
     repeats: int | None = None
     """The number of the shot whose event this is once more."""
+    mark: str = ""
+    """The id that the payload bears for checks from end to end; "" for copies of samples."""
+    at: float | None = None
+    """Seconds after the plan begins when it leaves; None: as the manner says."""
 
     @property
     def expected(self) -> int:
@@ -85,10 +90,19 @@ class Mix:
     """`appId` of all payloads; None: what the samples say."""
 
 
-def make_plan(samples: Sequence[Sample], mix: Mix, seed: int) -> list[Shot]:
-    """The shots in the order in which they go out."""
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Events of a simulated day, instead of copies of samples."""
+
+    moments: Sequence[Moment]
+    leave: Sequence[float] = ()
+    """Seconds after the plan begins when each leaves; empty: as the manner says."""
+
+
+def make_plan(samples: Sequence[Sample], mix: Mix, seed: int, played: Played | None = None) -> list[Shot]:
+    """The shots in the order in which they go out; with *played* its events are those of the mix."""
     chance = random.Random(seed)
-    maker = _Maker(samples, Copier(chance.randrange(1, 10_000_000), mix.app_id), mix)
+    maker = _Maker(samples, Copier(chance.randrange(1, 10_000_000), mix.app_id), mix, played)
     shots = list(maker.shots())
     if mix.disorder:
         late = {shot.number: place + chance.uniform(0, mix.disorder) for place, shot in enumerate(shots)}
@@ -99,8 +113,10 @@ def make_plan(samples: Sequence[Sample], mix: Mix, seed: int) -> list[Shot]:
 class _Maker:
     """Makes the shots of a mix, the odd ones spread evenly among the events."""
 
-    def __init__(self, samples: Sequence[Sample], copier: Copier, mix: Mix) -> None:
+    def __init__(self, samples: Sequence[Sample], copier: Copier, mix: Mix, played: Played | None = None) -> None:
         self._samples = samples
+        self._played = played
+        self._at: float | None = None
         self._copier = copier
         self._mix = mix
         self._number = 0
@@ -109,6 +125,8 @@ class _Maker:
         """In order, without disorder."""
         mix = self._mix
         events = len(self._samples) if mix.events is None else mix.events
+        if self._played:
+            events = len(self._played.moments)
         makers: Sequence[tuple[int, Callable[[int], Iterator[Shot]]]] = (
             (events, self._event),
             (mix.unknown, self._unknown),
@@ -121,13 +139,21 @@ class _Maker:
             yield from make(turn)
 
     def _event(self, turn: int) -> Iterator[Shot]:
-        sample = self._samples[turn % len(self._samples)]
-        payload = self._copier.copy(sample, self._number + 1)
-        event = self._shot(Kind.EVENT, sample.name, body_of(payload))
+        name, mark, payload = self._told(turn)
+        event = self._shot(Kind.EVENT, name, body_of(payload), mark=mark)
         yield event
         if turn < self._mix.duplicates:
             body = shown_anew(payload) if turn % 2 else event.body
-            yield self._shot(Kind.DUPLICATE, sample.name, body, repeats=event.number)
+            yield self._shot(Kind.DUPLICATE, name, body, repeats=event.number, mark=mark)
+
+    def _told(self, turn: int) -> tuple[str, str, Mapping[str, Any]]:
+        """Name, mark and payload of the event."""
+        if self._played is None:
+            sample = self._samples[turn % len(self._samples)]
+            return sample.name, "", self._copier.copy(sample, self._number + 1)
+        moment = self._played.moments[turn]
+        self._at = self._played.leave[turn] if self._played.leave else None
+        return moment.payload["trigger"], moment.mark, moment.payload
 
     def _unknown(self, turn: int) -> Iterator[Shot]:
         payload = self._payload(turn)
@@ -161,9 +187,10 @@ class _Maker:
         *,
         credentials: Credentials = Credentials.RIGHT,
         repeats: int | None = None,
+        mark: str = "",
     ) -> Shot:
         self._number += 1
-        return Shot(self._number, kind, name, body, credentials, repeats)
+        return Shot(self._number, kind, name, body, credentials, repeats, mark, self._at)
 
 
 def _cut(payload: dict[str, Any]) -> bytes:

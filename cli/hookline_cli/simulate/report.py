@@ -56,6 +56,20 @@ class Sent:
         return self.shot.expected == 200 and not self.accepted
 
 
+def record_of(sent: Sent) -> dict[str, Any]:
+    """What a check from end to end wants to know of a shot."""
+    shot = sent.shot
+    return {
+        "number": shot.number,
+        "kind": shot.kind.value,
+        "name": shot.name,
+        "mark": shot.mark,
+        "repeats": shot.repeats,
+        "accepted": sent.accepted,
+        "attempts": [attempt.outcome for attempt in sent.attempts],
+    }
+
+
 def percentile(sorted_values: Sequence[float], share: float) -> float:
     """The smallest value that *share* of all values do not exceed; 0 for none."""
     if not sorted_values:

@@ -65,16 +65,19 @@ class Simulator:
         ended: dict[int, asyncio.Task[Sent]] = {}
         try:
             for place, shot in enumerate(plan):
-                await self._until_turn(started, place)
+                await self._until_turn(started, place, shot.at)
                 ended[shot.number] = asyncio.create_task(self._see_through(shot, ended, started))
             records = await asyncio.gather(*ended.values())
         finally:
             await self._stop(ended.values())
         return Report(self._endpoint.url, self._manner.timeout, time.monotonic() - started, records)
 
-    async def _until_turn(self, started: float, place: int) -> None:
-        """Wait until the shot at *place* may leave: for its time, or without a rate for room."""
+    async def _until_turn(self, started: float, place: int, at: float | None) -> None:
+        """Wait until the shot at *place* may leave: for its time, or where it has none for room."""
         manner = self._manner
+        if at is not None:
+            await asyncio.sleep(max(0.0, started + at - time.monotonic()))
+            return
         if not manner.rate:
             async with self._slots:
                 return
