@@ -69,7 +69,7 @@ def notices(message: Message) -> tuple[Notice, ...]:
     if receiver is not None:
         mention = concerned.get(receiver.uid)
         kind = mention.kind if mention else Kind.MESSAGE
-        concerned[receiver.uid] = Notice(message, _as_one(receiver, mention and mention.person), kind)
+        concerned[receiver.uid] = Notice(message, _as_one(receiver, mention.person if mention else None), kind)
     concerned.pop(message.sender.uid, None)
     concerned.pop("", None)
     return tuple(concerned.values())
