@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 import click
+from click.shell_completion import CompletionItem
 
 from hookline_cli.failure import FAILED
 
@@ -13,9 +14,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dev": ("hookline_cli.dev.command", "Run receiver, event store and forwarder on this machine."),
     "listen": ("hookline_cli.listen", "Be a handler that prints every delivery."),
     "simulate": ("hookline_cli.simulate.command", "Play CometChat against an endpoint."),
+    "events": ("hookline_cli.people.events", "List events and where they stand."),
+    "show": ("hookline_cli.people.show", "Tell an event's story."),
     "dead": ("hookline_cli.people.dead", "List dead letters."),
     "redrive": ("hookline_cli.people.redrive", "Send dead letters again."),
-    "show": ("hookline_cli.people.show", "Tell an event's story."),
+    "replay": ("hookline_cli.people.replay", "Send events again, delivered or not."),
+    "erase": ("hookline_cli.people.erase", "Remove a tenant's or a user's events for good."),
     "check": ("hookline_cli.check", "Compile manifests and say what is wrong with them."),
 }
 """The module that has the command as `command`, and what it does in one line."""
@@ -35,6 +39,13 @@ class Commands(click.Group):
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands, from the table too; options of ours where one begins."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        known = ((name, summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete))
+        return [CompletionItem(name, help=summary) for name, summary in known]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table above, so that no module is imported."""

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from hookline_cli.main import COMMANDS
 from support.cli import hookline
 
@@ -42,3 +44,31 @@ def test_every_command_explains_itself():
     """A table of commands must not promise one that is not there."""
     for name in COMMANDS:
         assert hookline(name, "--help").returncode == 0, name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_given_its_completion(shell):
+    """As docs/operate/command.md says to ask for it."""
+    done = hookline(_HOOKLINE_COMPLETE=f"{shell}_source")
+
+    assert done.returncode == 0, done.stderr
+    assert "_HOOKLINE_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("hookline re", {"redrive", "replay"}),
+        ("hookline events --st", {"--state"}),
+        ("hookline events --state D", {"delivered", "dead"}),
+        ("hookline dead --reason Rou", {"routeremoved"}),
+    ],
+    ids=["command", "option", "state", "reason"],
+)
+def test_what_is_typed_is_completed(typed, expected):
+    """Commands, options and their words."""
+    words = typed.split()
+
+    done = hookline(_HOOKLINE_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=str(len(words) - 1))
+
+    assert {line.split(",")[1] for line in done.stdout.splitlines()} == expected

@@ -57,6 +57,25 @@ def a_story() -> admin_pb2.EventStory:
     )
 
 
+def an_event(**given: object) -> admin_pb2.EventSummary:
+    notify = admin_pb2.DeliveryStory(delivery_id=f"{INGEST_ID}/notify", route="notify", state="Dead", reason="Rejected")
+    event = admin_pb2.EventSummary(
+        ingest_id=INGEST_ID,
+        event_id="e-1",
+        namespace="acme",
+        subscription="chat",
+        trigger="message_sent",
+        category="message",
+        received_at=NOON,
+        stored_at=LATER,
+        size=1234,
+        duplicates=2,
+        deliveries=[notify],
+    )
+    event.MergeFrom(admin_pb2.EventSummary(**given))
+    return event
+
+
 class FakeAdmin(admin_pb2_grpc.EventAdminServiceServicer):
     """Answers with what it was given, and keeps what it was asked."""
 
@@ -65,6 +84,11 @@ class FakeAdmin(admin_pb2_grpc.EventAdminServiceServicer):
         self.stories: dict[str, list[admin_pb2.EventStory]] = {}
         self.redriven = 0
         self.without_route = 0
+        self.events: list[admin_pb2.EventSummary] = []
+        self.replays: list[admin_pb2.ReplayResponse] = []
+        self.erasing: list[admin_pb2.EraseResponse] = []
+        self.erasures: list[admin_pb2.Erasure] = []
+        self.redrives: list[admin_pb2.RedriveResponse] = []
         self.asked: list[object] = []
 
     def ListDeadLetters(self, request, context):
@@ -74,12 +98,30 @@ class FakeAdmin(admin_pb2_grpc.EventAdminServiceServicer):
 
     def Redrive(self, request, context):
         self.asked.append(request)
+        if self.redrives:
+            return self.redrives.pop(0)
         redriven = min(self.redriven, request.limit or self.redriven)
         return admin_pb2.RedriveResponse(redriven=redriven, without_route=self.without_route)
 
     def ShowEvent(self, request, context):
         self.asked.append(request)
         return admin_pb2.ShowEventResponse(events=self.stories.get(request.id, []))
+
+    def ListEvents(self, request, context):
+        self.asked.append(request)
+        for event in self.events[: request.limit]:
+            yield admin_pb2.ListEventsResponse(event=event)
+
+    def Replay(self, request, context):
+        self.asked.append(request)
+        return self.replays.pop(0) if self.replays else admin_pb2.ReplayResponse()
+
+    def Erase(self, request, context):
+        self.asked.append(request)
+        return self.erasing.pop(0) if self.erasing else admin_pb2.EraseResponse()
+
+    def ListErasures(self, request, context):
+        return admin_pb2.ListErasuresResponse(erasures=self.erasures)
 
     def GetBacklog(self, request, context):
         context.abort(grpc.StatusCode.INTERNAL, "the store is broken")

@@ -1,6 +1,6 @@
 """`hookline redrive`: dead letters are sent again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from hookline.admin.v1 import admin_pb2, admin_pb2_grpc
 from hookline_cli.failure import FAILED, Failure
 from hookline_cli.output import print_json
 from hookline_cli.people.connection import admin_of, data_option
-from hookline_cli.people.selection import Criteria, by_route, criteria_options, is_ingest_id, selection_of
+from hookline_cli.people.pace import Pace, progress, rate_option
+from hookline_cli.people.selection import Criteria, by_route, criteria_options, ingest_ids_of, selection_of
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Count:
 @criteria_options
 @click.option("--all", "everything", is_flag=True, help="Whatever is dead.")
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="At most so many; 0: no limit.")
+@rate_option
 @click.option("--dry-run", is_flag=True, help="Say how many it would be, send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(
@@ -39,6 +41,7 @@ def command(
     reason: str | None,
     everything: bool,
     limit: int,
+    rate: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -51,9 +54,10 @@ def command(
     criteria = Criteria(subscription, route, trigger, reason or "")
     if not ids and criteria.empty and not everything:
         raise click.UsageError("name IDs, say which (--subscription, --route, --trigger, --reason), or --all")
-    with admin_of(data) as admin:
-        selections = list(selections_of(admin, ids, criteria)) if ids else [selection_of(criteria)]
-        count = redrive(admin, selections, everything=everything, dry_run=dry_run, limit=limit)
+    count = Count()
+    with admin_of(data) as admin, progress(lambda: f"{count.redriven:,} sent again") as show:
+        requests = list(requests_of(admin, ids, criteria, everything=everything, dry_run=dry_run))
+        redrive(admin, requests, count, Pace(rate), limit=limit, show=show)
     report(count, dry_run=dry_run, as_json=as_json)
     if ids and not count.redriven:
         raise Failure("none of these is a dead letter that can be sent again", FAILED)
@@ -61,38 +65,41 @@ def command(
 
 def redrive(
     admin: admin_pb2_grpc.EventAdminServiceStub,
-    selections: Sequence[admin_pb2.Selection],
+    requests: Iterable[admin_pb2.RedriveRequest],
+    count: Count,
+    pace: Pace,
+    *,
+    limit: int,
+    show: Callable[[], None],
+) -> None:
+    """Redrive what each of *requests* selects, step by step, *limit* in all (0: no limit)."""
+    for request in requests:
+        while not limit or count.redriven < limit:
+            request.limit = min(pace.step, limit - count.redriven) if limit else pace.step
+            answer = admin.Redrive(request, timeout=600)
+            count.redriven += answer.redriven
+            count.without_route += answer.without_route
+            show()
+            request.after = answer.next
+            if not answer.next:
+                break
+            if not request.dry_run:
+                pace.wait(count.redriven)
+
+
+def requests_of(
+    admin: admin_pb2_grpc.EventAdminServiceStub,
+    ids: Sequence[str],
+    criteria: Criteria,
     *,
     everything: bool,
     dry_run: bool,
-    limit: int,
-) -> Count:
-    """Redrive each selection, *limit* in all (0: no limit)."""
-    count = Count()
-    for selection in selections:
-        left = limit - count.redriven
-        if limit and left <= 0:
-            break
-        request = admin_pb2.RedriveRequest(
-            selection=selection, all=everything, dry_run=dry_run, limit=left if limit else 0
-        )
-        answer = admin.Redrive(request, timeout=600)
-        count.redriven += answer.redriven
-        count.without_route += answer.without_route
-    return count
-
-
-def selections_of(
-    admin: admin_pb2_grpc.EventAdminServiceStub, ids: Sequence[str], criteria: Criteria
-) -> Iterator[admin_pb2.Selection]:
-    """One selection for each route that IDs name; a CloudEvent id is looked up first."""
-    known = [ident for ident in ids if is_ingest_id(ident)]
-    for ident in ids:
-        if ident not in known:
-            found = admin.ShowEvent(admin_pb2.ShowEventRequest(id=ident), timeout=60)
-            known.extend(event.ingest_id for event in found.events)
-    for route, ingest_ids in by_route(known).items():
-        yield selection_of(criteria, route, ingest_ids)
+) -> Iterator[admin_pb2.RedriveRequest]:
+    """One request for each route that IDs name; without IDs one for the criteria."""
+    named = by_route(ingest_ids_of(admin, ids)) if ids else {"": []}
+    for route, ingest_ids in named.items():
+        selection = selection_of(criteria, route, ingest_ids)
+        yield admin_pb2.RedriveRequest(selection=selection, all=everything, dry_run=dry_run)
 
 
 def report(count: Count, *, dry_run: bool, as_json: bool) -> None:

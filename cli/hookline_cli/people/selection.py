@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from hookline.admin.v1 import admin_pb2
+from hookline.admin.v1 import admin_pb2, admin_pb2_grpc
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -87,3 +87,13 @@ def is_ingest_id(ident: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ingest_ids_of(admin: admin_pb2_grpc.EventAdminServiceStub, ids: Sequence[str]) -> list[str]:
+    """*ids* as ingest ids and delivery names; a CloudEvent id is looked up."""
+    known = [ident for ident in ids if is_ingest_id(ident)]
+    for ident in ids:
+        if not is_ingest_id(ident):
+            found = admin.ShowEvent(admin_pb2.ShowEventRequest(id=ident), timeout=60)
+            known.extend(event.ingest_id for event in found.events)
+    return known

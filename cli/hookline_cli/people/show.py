@@ -43,6 +43,7 @@ def as_object(event: admin_pb2.EventStory) -> dict[str, Any]:
         "event_id": event.event_id,
         "subscription": f"{event.namespace}/{event.subscription}",
         "trigger": event.trigger,
+        "category": event.category,
         "received_at": moment(event.received_at),
         "stored_at": moment(event.stored_at),
         "size": event.size,
@@ -54,6 +55,8 @@ def as_object(event: admin_pb2.EventStory) -> dict[str, Any]:
                 "route": delivery.route,
                 "state": delivery.state,
                 "reason": delivery.reason,
+                "detail": delivery.detail,
+                "replay": delivery.replay,
                 "due_at": moment(delivery.due_at),
                 "attempts": [attempt_object(attempt) for attempt in delivery.attempts],
             }
@@ -96,9 +99,11 @@ def tell(story: dict[str, Any]) -> None:
 def rows(story: dict[str, Any]) -> Iterator[list[object]]:
     """A row per attempt; a delivery without one has a row all the same."""
     for delivery in story["deliveries"]:
-        state = delivery["state"] + (f" ({delivery['reason']})" if delivery["reason"] else "")
+        remarks = [delivery["reason"], "replay" if delivery["replay"] else ""]
+        said = ", ".join(remark for remark in remarks if remark)
+        state = delivery["state"] + (f" ({said})" if said else "")
         if not delivery["attempts"]:
-            yield [delivery["route"], state, "", "", "", "", "", ""]
+            yield [delivery["route"], state, "", "", "", "", delivery["detail"], ""]
         for attempt in delivery["attempts"]:
             took = f"{attempt['seconds'] * 1000:.1f} ms"
             answer = [attempt["code"], attempt["detail"], attempt["endpoint"]]
