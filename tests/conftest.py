@@ -42,6 +42,7 @@ LAYERS = (
     ("receiver/powerloss", "power loss"),
     ("receiver/carrier", "carrier"),
     ("receiver/forwarder", "forwarder"),
+    ("receiver/order", "order"),
     ("receiver", "receiver"),
     ("operator", "operator"),
     ("kit", "handler kit"),
