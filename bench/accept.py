@@ -254,7 +254,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each server's turn")
-    parser.add_argument("--folder", type=Path, help="where journals are made and removed; a disk, not memory")
+    parser.add_argument(
+        "--folder",
+        type=lambda name: Path(name).resolve(),
+        help="where journals are made and removed; a disk, not memory",
+    )
     given = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)

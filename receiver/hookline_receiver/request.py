@@ -1,7 +1,6 @@
 """A request as it is judged: its head, and its body read from the server no further than is allowed."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hookline_receiver.encoding import BadGzip, ContentEncoding, gunzip
@@ -47,8 +46,7 @@ def too_large(limit: int) -> Refused:
     return Refused(Reason.TOO_LARGE, f"the body is larger than {limit} bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """How much a body may take."""
 
     limit: int

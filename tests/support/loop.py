@@ -5,9 +5,11 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
+
+from msgspec import structs
 
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline_receiver.carrying.fanout import fan_out
@@ -218,7 +220,7 @@ class LoopRig:
 
     def add(self, *events: Event) -> None:
         """Store *events*, accepted now, as the carrier would."""
-        fresh = [replace(event, received_at_ns=self.clock.time) for event in events]
+        fresh = [structs.replace(event, received_at_ns=self.clock.time) for event in events]
         arrivals = [fan_out(event, self.book.subscriptions.get(event.subscription.uid)).arrival for event in fresh]
         self.store.add(arrivals, {}, self.clock.time)
         self.dispatcher.wake()

@@ -11,7 +11,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TypeVar
 
 from hookline_receiver.auth.basic_auth import credential
@@ -22,7 +22,7 @@ from hookline_routes.verifier import proof_matches
 T = TypeVar("T")
 
 
-class Way(Enum):
+class Way(StrEnum):
     """How a header was judged: the label of the duration metric."""
 
     CACHED = "cached"
