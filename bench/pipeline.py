@@ -2,8 +2,10 @@
 How fast events go from the journal to handlers, step by step: `python bench/pipeline.py [--events N] [--size BYTES]`.
 
 Each step runs alone on the same events, then the forwarder's process does all of them together: carried while nothing
-is delivered, then delivered with batches of 1 and of 32 to a handler in another process. Microseconds per event; the
-machine's noise is larger than small differences, so compare figures of one run only.
+is delivered, then delivered with batches of 1 and of 32 to a handler in another process, and with batches of 32 to one
+whose route asks for the raw event only: the difference is what typing costs. Events are messages of a simulated day,
+filled up with text. Microseconds per event; the machine's noise is larger than small differences, so compare figures of
+one run only.
 """
 
 import argparse
@@ -23,6 +25,9 @@ from uuid import UUID
 sys.path[:0] = [str(Path(__file__).parent.parent / "tests")]
 
 from hookline.handler.v1 import handler_pb2 as pb
+from hookline.routing.v1.snapshot_pb2 import Handler
+from hookline_cli.simulate.day import Script, moments
+from hookline_cli.simulate.payloads import body_of
 from hookline_receiver.carrying.fanout import fan_out
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import Event
@@ -49,13 +54,23 @@ def main() -> None:
     if os.environ.get("BENCH_HANDLER"):
         asyncio.run(serve())
         return
-    events = [an_event(b'{"trigger":"message_sent","pad":"%s"}' % (b"x" * given.size)) for _ in range(given.events)]
-    print(f"{given.events} events of {given.size} bytes, 2 routes' worth of nothing else; µs per event")
+    events = messages(given.events, given.size)
+    print(f"{given.events} messages of {given.size} bytes, 2 routes' worth of nothing else; µs per event")
     with tempfile.TemporaryDirectory() as folder:
         steps(events, DataFolder(Path(folder)))
-    for batch in (1, 32):
+    for batch, raw in ((1, False), (32, False), (32, True)):
         with tempfile.TemporaryDirectory() as folder:
-            together(events, DataFolder(Path(folder)), batch)
+            together(events, DataFolder(Path(folder)), batch, raw)
+
+
+def messages(count: int, size: int) -> Sequence[Event]:
+    """Events whose typed form is worth making."""
+    events = []
+    for moment in moments(Script(count=count, triggers=frozenset(["message_sent"])), seed=1):
+        missing = size - len(body_of(moment.payload))
+        moment.payload["data"]["message"]["data"]["text"] = "x" * max(1, missing)
+        events.append(an_event(body_of(moment.payload)))
+    return events
 
 
 def steps(events: Sequence[Event], data: DataFolder) -> None:
@@ -127,10 +142,11 @@ async def journal_all(events: Sequence[Event], root: Path) -> None:
     await journal.close()
 
 
-def together(events: Sequence[Event], data: DataFolder, batch: int) -> None:
+def together(events: Sequence[Event], data: DataFolder, batch: int, raw: bool) -> None:
     """The forwarder's process: carry, then deliver."""
     asyncio.run(journal_all(events, data.journal))
-    data.route(a_subscription(a_route(batch=batch, max_in_flight=256, paused=True)))
+    payload = Handler.PAYLOAD_FORM_RAW if raw else Handler.PAYLOAD_FORM_TYPED
+    data.route(a_subscription(a_route(batch=batch, max_in_flight=256, paused=True, payload=payload)))
     handler = subprocess.Popen(
         [sys.executable, __file__], env=os.environ | {"BENCH_HANDLER": "1"}, stdout=subprocess.PIPE
     )
@@ -147,12 +163,12 @@ def together(events: Sequence[Event], data: DataFolder, batch: int) -> None:
     try:
         wait(lambda: not os.listdir(data.journal))
         before, started = cpu_of(forwarder.pid), time.perf_counter()
-        data.route(a_subscription(a_route(batch=batch, max_in_flight=256)))
+        data.route(a_subscription(a_route(batch=batch, max_in_flight=256, payload=payload)))
         latencies: list[float] = []
         for _ in range(len(events)):
             latencies.append(float(handler.stdout.readline()))
         wall, cpu = time.perf_counter() - started, cpu_of(forwarder.pid) - before
-        name = f"claim, call, settle ({batch})"
+        name = f"claim, call, settle ({batch}{', raw' if raw else ''})"
         print(f"  {name:<26} {wall / len(events) * 1e6:7.1f}   (cpu {cpu / len(events) * 1e6:6.1f}, the forwarder's)")
         print(f"  {'':<26} {len(events) / wall:7.0f} events/s, {memory_of(forwarder.pid)} MiB")
     finally:
@@ -165,7 +181,8 @@ async def serve() -> None:
     """A handler that takes everything and prints a line for each event."""
     import grpc
 
-    from support.forwarder import Handler, accept, serving
+    from support import forwarder
+    from support.forwarder import accept, serving
 
     def count(request: pb.DeliverRequest) -> pb.DeliverResponse:
         os.write(1, b"0\n" * len(request.deliveries))
@@ -173,7 +190,7 @@ async def serve() -> None:
 
     end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
-    handler = Handler(count)
+    handler = forwarder.Handler(count)
     handler.requests = _Forgetful()
     async with serving(handler) as server:
         print(server.address, flush=True)
