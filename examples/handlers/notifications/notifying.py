@@ -7,12 +7,13 @@ from datetime import datetime
 from threading import Lock
 
 from hookline_kit import Event, Handler, Reject, RetryAfter
+from hookline_kit.messages import MessageSent, UserConnectionStatusChanged, UserMentioned
 from notifications.deciding import Notice, Policy, Skip, notices, skip
 from notifications.directory import Directory
 from notifications.ledger import Ledger
 from notifications.mailing import Post, Refused, Unavailable
 from notifications.rate import Rate
-from notifications.reading import read_message, read_presence
+from notifications.reading import MessageEvent, read_message, read_presence
 from notifications.writing import BadAddress, Writer
 
 SERVER_DOWN = 30.0
@@ -44,20 +45,16 @@ class Notifier:
         self._sending: set[tuple[str, str, str]] = set()
         self._lock = Lock()
 
-    def presence(self, event: Event) -> Result:
+    def presence(self, event: Event, changed: UserConnectionStatusChanged) -> Result:
         """Note who came or went."""
-        if event.payload is None:
-            return untyped(event)
-        presence = read_presence(event)
+        presence = read_presence(app_of(event), changed)
         if presence is not None:
             self._ports.ledger.see(presence)
         return None
 
-    def message(self, event: Event) -> Result:
+    def message(self, event: Event, told: MessageEvent) -> Result:
         """Mail whom the message concerns."""
-        if event.payload is None:
-            return untyped(event)
-        message = read_message(event)
+        message = read_message(app_of(event), told)
         if message is None:
             return None
         return worst([self._once(event, notice) for notice in notices(message)])
@@ -113,14 +110,14 @@ def worst(results: Sequence[Result]) -> Result:
     return None
 
 
-def untyped(event: Event) -> Reject:
-    """Better seen as a dead letter than overlooked."""
-    return Reject(f"the event has no typed payload: {event.untyped}")
+def app_of(event: Event) -> str:
+    """CometChat's app: message ids are unique within it."""
+    return event.payload.app_id if event.payload else ""
 
 
 def make_handler(notifier: Notifier) -> Handler:
     """The functions by trigger; plain ones, so they run in threads and may wait for the mail server."""
     handler = Handler()
-    handler.on("message_sent", "user_mentioned")(notifier.message)
-    handler.on("user_connection_status_changed")(notifier.presence)
+    handler.on(MessageSent, UserMentioned)(notifier.message)
+    handler.on(UserConnectionStatusChanged)(notifier.presence)
     return handler

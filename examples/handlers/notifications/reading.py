@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from hookline.cometchat.v1 import message_pb2, shapes_pb2, user_pb2
-from hookline_kit import Event
+from hookline_kit.messages import MessageSent, User, UserConnectionStatusChanged, UserMentioned
 
 _ONLINE = {"available": True, "online": True, "offline": False}
 _NOT_WRITTEN = ("action", "call")
 """Categories of messages that nobody wrote: "X was added", "missed call"."""
 _MENTION = re.compile(r"<@uid:([^>]*)>")
 
-MessageEvent: TypeAlias = message_pb2.MessageSent | message_pb2.UserMentioned
+MessageEvent: TypeAlias = MessageSent | UserMentioned
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +53,15 @@ class Presence:
     at: datetime
 
 
-def read_message(event: Event) -> Message | None:
-    """The message of a `message_sent` or `user_mentioned`; None where CometChat made it itself ("X was added")."""
-    payload = event.payload
-    if payload is None:
-        return None
-    sent: MessageEvent = payload.message_sent if payload.HasField("message_sent") else payload.user_mentioned
-    message = sent.message
+def read_message(app: str, told: MessageEvent) -> Message | None:
+    """The message that was sent, or that mentions; None where CometChat made it itself ("X was added")."""
+    message = told.message
     if message.category in _NOT_WRITTEN or not message.id:
         return None
     group = message.receiver_group.name or message.receiver if message.receiver_type == "group" else ""
     mentioned = tuple(_person(user, user.uid) for user in message.mentions.users)
     return Message(
-        app=payload.app_id,
+        app=app,
         id=message.id,
         conversation=message.conversation_id,
         group=group,
@@ -78,20 +73,16 @@ def read_message(event: Event) -> Message | None:
     )
 
 
-def read_presence(event: Event) -> Presence | None:
+def read_presence(app: str, changed: UserConnectionStatusChanged) -> Presence | None:
     """Who came or went; None where one of several connections changed and the user's presence did not."""
-    payload = event.payload
-    if payload is None:
-        return None
-    changed: user_pb2.UserConnectionStatusChanged = payload.user_connection_status_changed
     online = _ONLINE.get(changed.status)
     stays = changed.HasField("user_presence_changed") and not changed.user_presence_changed
     if online is None or stays or not changed.user.uid:
         return None
-    return Presence(payload.app_id, changed.user.uid, online, changed.at.ToDatetime(tzinfo=UTC))
+    return Presence(app, changed.user.uid, online, changed.at.ToDatetime(tzinfo=UTC))
 
 
-def _person(user: shapes_pb2.User, uid: str) -> Person:
+def _person(user: User, uid: str) -> Person:
     return Person(uid, user.name or uid, _ONLINE.get(user.status))
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from notifications.deciding import Kind, Known, Policy, Skip, notices, skip
-from notifications.reading import read_message, read_presence
 from support.examples import an_event
+from support.notifications import message_of, presence_of
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NOTHING = Known(mailed=False, online=None, last_mail=None)
@@ -14,7 +14,7 @@ GROUP = {"message__receiverType": "group", "message__receiver": "hikers", "messa
 
 
 def a_message(sample: str = "message_sent", **changes):
-    message = read_message(an_event(sample, **changes))
+    message = message_of(an_event(sample, **changes))
     assert message is not None
     return message
 
@@ -65,7 +65,7 @@ def test_a_name_is_taken_from_wherever_it_is():
 
 def test_what_nobody_wrote_concerns_nobody():
     """CometChat sends message_sent for each edit and delete too, with messages that it made itself."""
-    assert read_message(an_event("message_sent", message__category="action")) is None
+    assert message_of(an_event("message_sent", message__category="action")) is None
 
 
 def test_a_mention_is_read_as_a_name():
@@ -115,7 +115,7 @@ def test_without_a_limit_of_age_any_message_is_told_of():
 )
 def test_presence_is_read_from_what_changed_it(changes, expected):
     """Closing one of two browser windows is no reason for mails."""
-    presence = read_presence(an_event("user_connection_status_changed", **changes))
+    presence = presence_of(an_event("user_connection_status_changed", **changes))
 
     assert (None if presence is None else presence.online) == expected
     if presence:

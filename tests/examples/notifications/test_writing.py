@@ -7,9 +7,9 @@ from email.policy import SMTP
 import pytest
 
 from notifications.deciding import notices
-from notifications.reading import read_message
 from notifications.writing import BUILT_IN, BadAddress, BadTemplate, Writer, read_templates
 from support.examples import an_event
+from support.notifications import message_of
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SENDER = Address(display_name="Chat", addr_spec="chat@example.com")
@@ -17,7 +17,7 @@ HOSTILE = "Eve\r\nBcc: all@example.com\u2028\0 "
 
 
 def a_notice(sample="message_sent", **changes):
-    message = read_message(an_event(sample, **changes))
+    message = message_of(an_event(sample, **changes))
     assert message is not None
     return notices(message)[0]
 
