@@ -94,10 +94,6 @@ class Board:
                 counts[breaker.state] += 1
         return counts
 
-    def reasons(self) -> dict[Handler, str]:
-        """Why each open breaker is open."""
-        return {handler: one.reason for handler, one in self._breakers.items() if one.state is not BreakerState.CLOSED}
-
     def keep_only(self, handlers: Collection[Handler]) -> None:
         """Forget handlers that no route names any more."""
         self._breakers = {handler: one for handler, one in self._breakers.items() if handler in handlers}

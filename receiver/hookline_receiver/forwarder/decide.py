@@ -92,6 +92,16 @@ _MISCONFIGURED = frozenset(
 _DOWN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
+def for_logs(code: str, detail: str) -> str:
+    """
+    What may be logged of how a call went.
+
+    Of a connection that is down gRPC itself tells. All other words are the handler's, an exception's text as a rule,
+    which may quote the event: they are in the event's story only.
+    """
+    return detail if code in _DOWN else ""
+
+
 def weight(failure: CallFailed) -> Weight:
     """What *failure* says about the handler."""
     if failure.code in _MISCONFIGURED:

@@ -24,6 +24,7 @@ from hookline_receiver.forwarder.decide import (
     NoOutcome,
     Tried,
     decide,
+    for_logs,
     may_be_an_events_fault,
     too_large,
     weight,
@@ -255,7 +256,11 @@ class Sender:
         if failure is None:
             changed = self._board.succeeded(handler)
         else:
-            fault = Failure(weight(failure), f"{failure.code}: {failure.detail}", call.probe)
+            fault = Failure(weight(failure), _reason(failure), call.probe)
             changed = self._board.failed(handler, fault, now)
         if changed:
             self._loop.breaker_changed(handler)
+
+
+def _reason(failure: CallFailed) -> str:
+    return ": ".join(filter(None, (failure.code, for_logs(failure.code, failure.detail))))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hookline_receiver.carrying.routebook import RoutePlan
+from hookline_receiver.forwarder.decide import for_logs
 from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.store.port import Claimed, Dead, Delivered, RetryAt, Settlement
 
@@ -99,7 +100,6 @@ def _fields(story: CallStory) -> dict[str, object]:
         "dead": results.count("Dead"),
         "delivery": story.deliveries[index].name,
         "code": worst.attempt.code if worst.attempt else "",
-        # What a handler says of an event may be private: it is in the event's story, not in the log.
-        "detail": worst.attempt.detail if worst.attempt and not worst.attempt.answered else "",
+        "detail": for_logs(worst.attempt.code, worst.attempt.detail) if worst.attempt else "",
         "milliseconds": round((story.ended_at - story.started_at) / 1e6, 1),
     }

@@ -267,7 +267,7 @@ async def test_logs_hold_no_bodies_and_no_handlers_words(data: DataFolder) -> No
     def moody(request: pb.DeliverRequest) -> pb.DeliverResponse:
         behaviour = next(replies, None)
         if behaviour is None:
-            raise Status(grpc.StatusCode.INTERNAL, "it broke")
+            raise Status(grpc.StatusCode.INTERNAL, "KeyError: 'SESAME'")
         return behaviour(request)
 
     handler = Handler(moody)
