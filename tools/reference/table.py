@@ -45,7 +45,7 @@ def table(examples: Mapping[str, Sequence[Example]]) -> str:
 
 def message_of(event: str) -> str:
     """The name of the message in the field *event* of `Payload`."""
-    return Payload.DESCRIPTOR.fields_by_name[event].message_type.name
+    return type(getattr(Payload(), event)).DESCRIPTOR.name
 
 
 def page_of(trigger: str) -> str:
