@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -69,13 +70,19 @@ def command(
         addresses = Listen(listen[0], available(*listen), ops[0], available(*ops), available(ops[0], 0))
         settings = DevSettings(paths, folder, addresses, workers, handlers, drain)
         keyring = _keyring(folder)
-        teller = Teller(folder.logs, click.echo, verbose=verbose)
+        teller = Teller(folder.logs, _say, verbose=verbose)
         try:
-            asyncio.run(Session(settings, keyring, teller, click.echo).run())
+            asyncio.run(Session(settings, keyring, teller, _say).run())
         finally:
             teller.close()
     finally:
         os.close(lock)
+
+
+def _say(line: str) -> None:
+    """Tell a person; a full disk behind standard output, or nobody there to read it, must not end what serves."""
+    with suppress(OSError):
+        click.echo(line)
 
 
 def _keyring(folder: DataFolder) -> Keyring:

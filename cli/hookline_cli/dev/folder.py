@@ -56,8 +56,11 @@ class DataFolder:
             os.umask(before)
 
     def lock(self) -> int:
-        """Hold the folder for this process as long as the returned descriptor is open; Failure if another one does."""
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the folder for this process as long as the returned descriptor is open; Failure if that can't be."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Failure(f"{error.filename}: {error.strerror}", UNAVAILABLE) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -38,6 +38,10 @@ class Listen:
         return f"http://{host}:{self.ops_port}/metrics and http://{host}:{self.forwarder_ops_port}/metrics"
 
 
+SURROUNDINGS: Mapping[str, str] = {"PYTHONSAFEPATH": "1"}
+"""`python -m` looks into the current folder first, where the user's own `queue.py` may lie."""
+
+
 def bracketed(host: str) -> str:
     """*host* as URLs and HOST:PORT want it."""
     return f"[{host}]" if ":" in host else host
@@ -51,7 +55,8 @@ def receiver(folder: DataFolder, listen: Listen, workers: int, environment: Mapp
         "HOOKLINE_RECEIVER_OPS_BIND": f"{bracketed(listen.ops_host)}:{listen.ops_port}",
         "HOOKLINE_RECEIVER_WORKERS": str(workers),
     }
-    return Program("receiver", (sys.executable, "-m", "hookline_receiver"), {**environment, **own}, RECEIVER_GRACE)
+    arguments = (sys.executable, "-m", "hookline_receiver")
+    return Program("receiver", arguments, {**environment, **SURROUNDINGS, **own}, RECEIVER_GRACE)
 
 
 def forwarder(folder: DataFolder, listen: Listen, environment: Mapping[str, str]) -> Program:
@@ -61,7 +66,7 @@ def forwarder(folder: DataFolder, listen: Listen, environment: Mapping[str, str]
         "HOOKLINE_FORWARDER_OPS_BIND": f"{bracketed(listen.ops_host)}:{listen.forwarder_ops_port}",
     }
     arguments = (sys.executable, "-m", "hookline_receiver.forwarder")
-    return Program("forwarder", arguments, {**environment, **own}, FORWARDER_GRACE)
+    return Program("forwarder", arguments, {**environment, **SURROUNDINGS, **own}, FORWARDER_GRACE)
 
 
 async def readiness(listen: Listen) -> str:

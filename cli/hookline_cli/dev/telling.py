@@ -21,16 +21,15 @@ class LogFile:
     def __init__(self, path: Path, largest: int = LARGEST_LOG) -> None:
         self._path = path
         self._largest = largest
-        self._file: BinaryIO = path.open("ab")
+        self._file: BinaryIO = path.open("ab", buffering=0)
 
     def write(self, line: bytes) -> None:
         """Append a line."""
         if self._file.tell() > self._largest:
             self._file.close()
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            self._file = self._path.open("ab")
+            self._file = self._path.open("ab", buffering=0)
         self._file.write(line + b"\n")
-        self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -45,15 +44,40 @@ class Teller:
         self._say = say
         self._verbose = verbose
         self._files: dict[str, LogFile] = {}
+        self._failing: set[str] = set()
 
     def line(self, program: str, line: bytes) -> None:
-        """One line of *program*'s log."""
-        if program not in self._files:
-            self._files[program] = LogFile(self._logs / f"{program}.log")
-        self._files[program].write(line)
+        """
+        One line of *program*'s log. Never raises for a file that can't be written: that is said once.
+
+        A program whose output nobody takes any more would soon hang in the middle of writing it.
+        """
+        try:
+            self._keep(program, line)
+        except OSError as error:
+            self._drop(program, error)
         text = for_person(program, line, verbose=self._verbose)
         if text:
             self._say(text)
+
+    def _keep(self, program: str, line: bytes) -> None:
+        path = self._logs / f"{program}.log"
+        if program not in self._files:
+            self._files[program] = LogFile(path)
+        self._files[program].write(line)
+        if program in self._failing:
+            self._failing.remove(program)
+            self._say(f"{path} can be written again")
+
+    def _drop(self, program: str, error: OSError) -> None:
+        """Let go of the file, which the next line opens anew."""
+        file = self._files.pop(program, None)
+        if file is not None:
+            file.close()
+        if program not in self._failing:
+            self._failing.add(program)
+            path = self._logs / f"{program}.log"
+            self._say(f"{path} can't be written, what the {program} says is lost meanwhile: {error.strerror or error}")
 
     def close(self) -> None:
         """Let go of the files."""
