@@ -14,14 +14,14 @@ from google.protobuf import json_format
 from hookline.admin.v1 import admin_pb2 as pb
 from hookline.admin.v1 import admin_pb2_grpc as rpc
 from hookline_receiver.carrying.fanout import fan_out
-from hookline_receiver.event import Event
+from hookline_receiver.event import Event, SubscriptionRef
 from hookline_receiver.forwarder.admin import PAGE, AdminServer, EventAdminServicer
 from hookline_receiver.forwarder.offline import serving_offline
 from hookline_receiver.forwarder.process import open_sqlite
 from hookline_receiver.forwarder.settings import Settings
 from hookline_receiver.store.port import Dead, DeadReason, Settlement
 from hookline_receiver.store.sqlite import StoreRefused
-from support.forwarder import DataFolder, a_book, a_route, a_subscription, an_event, reject
+from support.forwarder import CHAT, DataFolder, a_book, a_route, a_subscription, an_event, reject
 from support.loop import LoopRig, settle
 
 
@@ -313,3 +313,36 @@ async def test_nothing_is_replayed_or_erased_that_was_not_selected(tmp_path: Pat
         wrong = pb.EventSelection(state="Lost")
         assert await code_of(admin.Replay(pb.ReplayRequest(selection=wrong))) is grpc.StatusCode.INVALID_ARGUMENT
     assert rig.states([event]) == ["Pending"]
+
+
+async def test_a_subscription_made_anew_under_the_old_name_inherits_nothing(tmp_path: Path) -> None:
+    """It may be another tenant, to whom the old one's events must not go, by whatever a person asks for."""
+    rig = LoopRig(a_book(a_subscription(a_route())))
+    events = [an_event() for _ in range(2)]
+    rig.add(*events)
+    anew = SubscriptionRef("another-uid", CHAT.namespace, CHAT.name)
+    rig.book = a_book(a_subscription(a_route(), ref=anew))
+    assert rig.store.retire(rig.book.routes.keys(), 10, rig.clock.time) == 2
+    async with asking(rig, tmp_path / "a.sock") as admin, rig.running():
+        redriven = await admin.Redrive(pb.RedriveRequest(all=True))
+        replayed = await admin.Replay(pb.ReplayRequest(all=True))
+        rig.add(an_event(subscription=anew))
+        for _ in range(10):
+            await settle()
+
+        assert (redriven.redriven, redriven.without_route) == (0, 2)
+        assert (replayed.deliveries, replayed.without_route) == (0, 2)
+        assert rig.states(events) == ["Dead"] * 2
+        letters = [one.dead_letter async for one in admin.ListDeadLetters(pb.ListDeadLettersRequest())]
+        assert {one.reason for one in letters} == {"RouteRemoved"}
+    assert len(rig.handlers.requests) == 1
+
+
+async def test_an_event_of_a_subscription_that_went_before_it_was_carried_is_kept(tmp_path: Path) -> None:
+    """It was answered 200: it must be seen, and why it went nowhere."""
+    rig = LoopRig(a_book())
+    rig.add(an_event())
+    async with asking(rig, tmp_path / "a.sock") as admin:
+        [found] = [one.event async for one in admin.ListEvents(pb.ListEventsRequest())]
+
+    assert found.unrouted == "SubscriptionRemoved"
