@@ -26,7 +26,9 @@ async def test_a_log_that_cannot_be_written_does_not_stop_the_program_that_write
     said = []
     teller = Teller(tmp_path, said.append, verbose=False)
     done = tmp_path / "done"
-    source = f"import pathlib\nfor _ in range({MUCH} // 100): print('x' * 99)\npathlib.Path({str(done)!r}).touch()\ninput()"
+    source = (
+        f"import pathlib\nfor _ in range({MUCH} // 100): print('x' * 99)\npathlib.Path({str(done)!r}).touch()\ninput()"
+    )
     program = Program("receiver", [sys.executable, "-c", source], dict(os.environ), 1.0)
     supervisor = Supervisor(program, said.append, teller.line)
     running = asyncio.create_task(supervisor.run())
@@ -86,7 +88,13 @@ def test_modules_of_the_users_own_folder_are_not_taken_for_the_librarys(tmp_path
     program = which(DataFolder(tmp_path / "data"), *addition, surroundings)
 
     ended = subprocess.run(
-        program.arguments, env=program.environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        program.arguments,
+        env=program.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     # It got as far as its settings, of which one does not exist.
