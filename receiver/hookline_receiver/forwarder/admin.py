@@ -97,7 +97,7 @@ class EventAdminServicer(rpc.EventAdminServiceServicer):
         """Kept events, read a step at a time."""
         left, after = request.limit or DEFAULT_LIMIT, 0
         while left > 0:
-            step = await self._ask(context, partial(self._found, request, min(left, PAGE), after))
+            step = await self._ask(context, partial(self._found, request, left, after))
             for found in step.events:
                 yield pb.ListEventsResponse(event=answers.summary(found))
             if not step.next:

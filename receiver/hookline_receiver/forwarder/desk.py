@@ -27,9 +27,11 @@ from hookline_receiver.store.port import (
 )
 
 EXAMINED = 1000
-"""Events looked at in one step by what is kept beside their bodies: about 2 ms."""
-READ = 100
-"""Events whose bodies are read in one step."""
+"""Events looked at in one step by what is kept beside their bodies: about 5 ms."""
+READ = 50
+"""Events sent again, or read with their bodies, in one step: about 8 ms."""
+LISTED = 100
+"""Events that one step lists with their deliveries: about 5 ms."""
 
 
 class AdminRefused(Exception):
@@ -72,7 +74,7 @@ class Desk:
 
     def events(self, store: EventStore, request: pb.ListEventsRequest, limit: int, after: int) -> Found:
         """At most *limit* events from the place *after* on."""
-        walk = Walk(limit, EXAMINED, after, request.newest_first)
+        walk = Walk(min(limit, LISTED), EXAMINED, after, request.newest_first)
         return store.find(answers.event_filter_of(request.selection), walk)
 
     def replay(self, store: EventStore, request: pb.ReplayRequest, limit: int, after: int) -> Replayed:
