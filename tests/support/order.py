@@ -9,8 +9,8 @@ from typing import Any
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline_receiver.carrying.carrier import Carrier
 from hookline_receiver.carrying.fanout import fan_out
-from hookline_receiver.carrying.routebook import RouteBook
-from hookline_receiver.event import Event
+from hookline_receiver.carrying.routebook import Ordering, RouteBook
+from hookline_receiver.event import Event, RouteRef
 from hookline_receiver.forwarder.decide import CallFailed
 from hookline_receiver.forwarder.upkeep import Upkeep
 from hookline_receiver.journal.memory import MemoryJournals
@@ -111,7 +111,7 @@ class Gateway:
     """Workers' journals, carrier, store, upkeep and loop, under a clock that a test moves."""
 
     def __init__(self, folder: Path, book: RouteBook) -> None:
-        self.witness = Witness()
+        self.witness = Witness(self._key)
         self.book = book
         self.clock = FakeClock()
         self._ticks = Ticks()
@@ -124,6 +124,15 @@ class Gateway:
         self._running: list[tuple[LoopRig, asyncio.Task[None]]] = []
         self.store = TellingStore(self._path, self.witness)
         self._start()
+
+    def _key(self, event: Event, route: RouteRef) -> str | None:
+        match self.book.routes[route].ordering:
+            case Ordering.SUBSCRIPTION:
+                return "everything"
+            case Ordering.CONVERSATION:
+                return event.identity.partition_key or None
+            case _:
+                return None
 
     # --- receivers ----------------------------------------------------------------------------------------------
 

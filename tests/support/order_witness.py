@@ -32,7 +32,9 @@ MAX_AGE = 600
 class Witness:
     """What was accepted, what handlers said since a delivery came (back), and the specification that is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_of: Callable[[Event, RouteRef], str | None]) -> None:
+        """*key_of*: under which key an event stands in a route's line, by the routes of now."""
+        self._key_of = key_of
         self.specification = OrderSpecification()
         self.numbers: dict[bytes, int] = {}
         """Number of each event's acceptance, by ingest id."""
@@ -66,7 +68,7 @@ class Witness:
             delivery = self.delivery(event.ingest_id, target.route)
             if delivery not in self.specification.unended:
                 self.said[delivery] = []
-                self.specification.arrives(*delivery, target.ordering_key)
+                self.specification.arrives(*delivery, self._key_of(event, target.route))
 
     def ended(self, delivery: Delivery, result: Delivered | Dead) -> None:
         """It ended; for a reason that there was."""

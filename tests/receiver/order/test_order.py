@@ -26,6 +26,7 @@ from support.order_witness import MAX_AGE, MAX_ATTEMPTS
 NONE = routing.DeliveryPolicy.ORDERING_NONE
 CONVERSATION = routing.DeliveryPolicy.ORDERING_CONVERSATION
 SUBSCRIPTION = routing.DeliveryPolicy.ORDERING_SUBSCRIPTION
+PAUSED, GONE = "paused", "gone"
 ROUTES = {"sync": CONVERSATION, "audit": SUBSCRIPTION, "notify": NONE}
 
 CONVERSATIONS = st.sampled_from(["group_1", "group_2", ""])
@@ -36,8 +37,8 @@ STATUSES = st.sampled_from([["INTERNAL"], ["UNAVAILABLE"], ["UNIMPLEMENTED"]])
 SOME_NUMBERS = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 
 
-def the_book(orderings: dict[str, Any], paused: frozenset[str]) -> RouteBook:
-    """Routes of these names and orderings."""
+def the_book(orderings: dict[str, Any], away: dict[str, str]) -> RouteBook:
+    """Routes of these names and orderings, but for those that are gone."""
     return a_book(
         a_subscription(
             *(
@@ -49,9 +50,10 @@ def the_book(orderings: dict[str, Any], paused: frozenset[str]) -> RouteBook:
                     max_attempts=MAX_ATTEMPTS,
                     max_age=MAX_AGE,
                     max_backoff=2,
-                    paused=name in paused,
+                    paused=away.get(name) == PAUSED,
                 )
                 for name, ordering in orderings.items()
+                if away.get(name) != GONE
             )
         )
     )
@@ -65,12 +67,15 @@ class Order(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.loop = asyncio.new_event_loop()
         self.orderings: dict[str, Any] = dict(ROUTES)
-        self.paused: frozenset[str] = frozenset()
+        self.away: dict[str, str] = {}
         self.gateway: Gateway = self.run(self.open())
         self.handlers = self.gateway.handlers
 
     async def open(self) -> Gateway:
-        return Gateway(self.folder, the_book(self.orderings, self.paused))
+        return Gateway(self.folder, self.book())
+
+    def book(self) -> RouteBook:
+        return the_book(self.orderings, self.away)
 
     def run(self, work: Coroutine[None, None, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -109,6 +114,13 @@ class Order(RuleBasedStateMachine):
         self.handlers.end(calls[which % len(calls)], said)
         self.run(self.gateway.turn())
 
+    @precondition(lambda self: any(call.stale for call in self.handlers.under_way()))
+    @rule(which=st.integers(0, 5), said=OUTCOMES)
+    def answer_to_a_forwarder_that_lost_its_leases(self, which: int, said: list[str]) -> None:
+        calls = [call for call in self.handlers.under_way() if call.stale]
+        self.handlers.end(calls[which % len(calls)], said)
+        self.run(self.gateway.turn())
+
     @precondition(lambda self: self.handlers.under_way())
     @rule(said=OUTCOMES | STATUSES)
     def answer_all(self, said: list[str]) -> None:
@@ -144,20 +156,15 @@ class Order(RuleBasedStateMachine):
 
     # --- people -----------------------------------------------------------------------------------------------------
 
-    @rule(name=ROUTE)
-    def pause_or_go_on(self, name: str) -> None:
-        self.paused ^= {name}
-        self.run(self.gateway.take(the_book(self.orderings, self.paused)))
-
-    @rule(name=ROUTE, ordering=st.sampled_from([NONE, CONVERSATION, SUBSCRIPTION]))
-    def change(self, name: str, ordering: Any) -> None:
-        self.orderings[name] = ordering
-        self.run(self.gateway.take(the_book(self.orderings, self.paused)))
-
-    @rule(name=ROUTE)
-    def take_away(self, name: str) -> None:
-        self.orderings.pop(name, None)
-        self.run(self.gateway.take(the_book(self.orderings, self.paused)))
+    @rule(name=ROUTE, what=st.sampled_from([NONE, CONVERSATION, SUBSCRIPTION, PAUSED, GONE]))
+    def change(self, name: str, what: Any) -> None:
+        """Another ordering for what comes from now on; paused, or taken away, until the next change."""
+        if what in (PAUSED, GONE):
+            self.away = {**self.away, name: what}
+        else:
+            self.away.pop(name, None)
+            self.orderings[name] = what
+        self.run(self.gateway.take(self.book()))
 
     @rule(numbers=SOME_NUMBERS)
     def redrive(self, numbers: list[int]) -> None:
@@ -189,7 +196,7 @@ class Order(RuleBasedStateMachine):
             self.handlers.end(call, ["accept"])
         for worker in range(3):
             await gateway.finish(worker)
-        await gateway.take(the_book(ROUTES, frozenset()))
+        await gateway.take(the_book(ROUTES, {}))
         await gateway.carry()
         await gateway.pass_time(100)
         assert list(gateway.witness.specification.unended) == []
