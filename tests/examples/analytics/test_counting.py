@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from analytics.asking import NoDatabase, Span, as_text, ask
@@ -73,6 +73,7 @@ def test_what_was_counted_is_forgotten_after_the_window(tmp_path):
         assert database.execute("SELECT id FROM counted").fetchall() == [("2",)]
 
 
+@settings(max_examples=50, deadline=None)
 @given(some.lists(some.tuples(some.integers(0, 20), some.booleans()), max_size=60))
 def test_any_stream_with_repetitions_counts_each_event_once(tmp_path_factory, stream):
     """Cut into transactions anywhere."""
