@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import Protocol
 
-from hookline_receiver.carrying.fanout import FannedOut, fan_out
+from hookline_receiver.carrying.fanout import FannedOut, fan_out, unrouted
 from hookline_receiver.carrying.routebook import RouteBook, SubscriptionPlan
-from hookline_receiver.event import RouteRef, SubscriptionRef
+from hookline_receiver.event import Event, RouteRef, SubscriptionRef
 from hookline_receiver.journal.port import Damage, Entry, JournalReader, Journals, Position
 from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.record import RecordUnreadable, decode
@@ -244,11 +244,21 @@ class Carrier:
             self._aside.keep(reader.name, record.after, record.payload, str(error))
             return book
         book, plan = self._plan(event.subscription, book)
-        fanned = fan_out(event, plan)
+        fanned = self._fan_out(event, plan)
         if fanned.misfits or not fanned.arrival.targets:
             self._tell(fanned)
         batch.arrivals.append(fanned)
         return book
+
+    def _fan_out(self, event: Event, plan: SubscriptionPlan | None) -> FannedOut:
+        """Where the event goes; one that trips a mistake of ours is kept unrouted, and must not stop all others."""
+        try:
+            return fan_out(event, plan)
+        except Exception as error:  # noqa: BLE001  a mistake of ours, whatever it is, must not stop everybody
+            # SECURITY: the error's text may quote the event.
+            fields = {"subscription": str(event.subscription), "error": type(error).__name__}
+            log.error("an event could not be fanned out and is kept unrouted", extra=fields)
+            return unrouted(event, error)
 
     def _plan(self, subscription: SubscriptionRef, book: RouteBook) -> tuple[RouteBook, SubscriptionPlan | None]:
         """The subscription's routes; before it counts as gone, a table that came after the event was accepted is read."""

@@ -11,6 +11,7 @@ from hookline_routes.payload import Payload
 SUBSCRIPTION_REMOVED = "SubscriptionRemoved"
 NO_ROUTE_MATCHED = "NoRouteMatched"
 MATCH_FAILED = "MatchFailed"
+INTERNAL_ERROR = "InternalError"
 
 RETRY_HORIZON = 60 * 1_000_000_000
 """How long a weak identity holds, in nanoseconds: the sender's last retry comes about 40 s after its first try."""
@@ -52,8 +53,14 @@ def fan_out(event: Event, plan: SubscriptionPlan | None) -> FannedOut:
             misfits.append(Misfit(route.ref, verdict.reason))
         elif verdict:
             targets.append(Target(route.ref, ordering_key(event, route)))
-    unrouted = _unrouted(targets, misfits)
-    return FannedOut(Arrival(event, tuple(targets), unrouted, _duplicate_until(event, plan.window)), tuple(misfits))
+    missed = _missed(targets, misfits)
+    return FannedOut(Arrival(event, tuple(targets), missed, _duplicate_until(event, plan.window)), tuple(misfits))
+
+
+def unrouted(event: Event, error: Exception) -> FannedOut:
+    """Return *event* kept for a person, who can have it sent later: what the routes make of it failed with *error*."""
+    reason = f"{INTERNAL_ERROR}: {type(error).__name__}"
+    return FannedOut(Arrival(event, (), reason, _duplicate_until(event, RETRY_HORIZON)), ())
 
 
 def ordering_key(event: Event, route: RoutePlan) -> str | None:
@@ -73,7 +80,7 @@ def _duplicate_until(event: Event, window: int) -> int:
     return event.received_at_ns + (window if event.identity.strong else min(window, RETRY_HORIZON))
 
 
-def _unrouted(targets: list[Target], misfits: list[Misfit]) -> str:
+def _missed(targets: list[Target], misfits: list[Misfit]) -> str:
     if misfits:
         reasons = "; ".join(f"{misfit.route.name}: {misfit.reason}" for misfit in misfits)
         return f"{MATCH_FAILED}: {reasons}"[:_REASON_LIMIT]

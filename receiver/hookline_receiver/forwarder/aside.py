@@ -1,7 +1,6 @@
 """Keeps journal records that nobody can read, for a person to look at: `aside/{journal}-{segment}-{offset}.record`."""
 
 import logging
-import os
 from pathlib import Path
 
 from hookline_receiver.forwarder.files import make_folder, replace_file
@@ -11,24 +10,23 @@ log = logging.getLogger(__name__)
 
 
 class AsideFolder:
-    """Records that no release could make sense of; at most *limit* bytes together, as their number has no other bound."""
+    """
+    Records that this release can make nothing of, kept until a person has dealt with them.
 
-    def __init__(self, folder: Path, limit: int = 64 << 20) -> None:
+    Not bounded by itself: each of them was answered with 200, and what was acknowledged is not thrown away.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._limit = limit
 
     def keep(self, journal: str, position: Position, payload: bytes, reason: str) -> None:
-        """Write *payload* durably under a name that tells where it came from; without room, say so and go on."""
+        """
+        Write *payload* durably under a name that tells where it came from.
+
+        Raises OSError if it can't be kept: the carrier then stays where it is, with the record safe in its journal.
+        """
         path = self._folder / f"{journal}-{position.segment:08}-{position.offset}.record"
+        make_folder(self._folder)
+        replace_file(path, payload)
         fields = {"journal": journal, "file": str(path), "size": len(payload), "reason": reason}
-        try:
-            make_folder(self._folder)
-            kept = sum(entry.stat().st_size for entry in os.scandir(self._folder))
-            if kept + len(payload) > self._limit:
-                log.error("an unreadable record was dropped, the folder for them is full", extra=fields)
-                return
-            replace_file(path, payload)
-        except OSError as error:
-            log.error("an unreadable record was dropped", extra=fields | {"error": str(error)})
-            return
         log.error("an unreadable record was kept aside", extra=fields)

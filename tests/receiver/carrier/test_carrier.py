@@ -1,6 +1,7 @@
 """From journals into the store: in order, once, and let go of only when it is safe."""
 
 import random
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -180,6 +181,32 @@ async def test_a_record_that_cannot_be_read_is_kept_aside_and_blocks_nothing() -
     assert stored_ids(rig.store) == [event.ingest_id]
     assert rig.aside.records == [("a", b"\xff\xff not a record")]
     assert rig.counts.unreadable_records == 1
+
+
+class _Tripping:
+    """A match with a mistake of ours in it."""
+
+    def matches(self, facts: object, payload: object) -> bool:
+        """Never answers."""
+        raise ZeroDivisionError("text of the event")
+
+
+async def test_an_event_that_trips_a_mistake_is_kept_unrouted_and_stops_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The carrier would meet it again after every restart, and nothing behind it would ever be delivered."""
+    book = a_book(a_subscription(a_route()))
+    [(uid, plan)] = book.subscriptions.items()
+    tripping = replace(plan, routes=tuple(replace(route, match=_Tripping()) for route in plan.routes))
+    rig = Rig(book=replace(book, subscriptions={uid: tripping}))
+    worker = rig.worker("a")
+    await rig.append(worker, encode(an_event()))
+
+    rig.carry()
+
+    assert [one.unrouted for one in rig.store.arrived] == ["InternalError: ZeroDivisionError"]
+    assert "kept unrouted" in caplog.text
+    assert "text of the event" not in caplog.text
 
 
 async def test_without_a_route_table_nothing_is_carried() -> None:
