@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).parent
 
@@ -67,7 +68,9 @@ ROWS = pytest.StashKey[dict[str, Row]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Make the markers known; a machine with other work must not fail a test of properties for being slow."""
+    settings.register_profile("hookline", deadline=None)
+    settings.load_profile("hookline")
     for need in NEEDS:
         config.addinivalue_line("markers", f"{need.marker}: needs {need.what}")
     config.stash[ROWS] = {name: Row() for _, name in LAYERS}
