@@ -19,6 +19,8 @@ BENCHES = {
     "store": "adding, claiming and settling, with and without a backlog",
     "typed": "typing a payload beside decoding it in full",
     "pipeline": "from the journal to the handlers, step by step",
+    "fairness": "a healthy route alone, and beside one that hangs and one that refuses all",
+    "sustained": "accept, carry, deliver and settle at once, and beside a backlog",
 }
 
 
