@@ -205,7 +205,7 @@ class Order(RuleBasedStateMachine):
 
 
 Order.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     database=None,
