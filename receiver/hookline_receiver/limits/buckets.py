@@ -1,5 +1,5 @@
 """
-Token buckets that all workers of a pod share, so that together they hold each subscription's limit exactly.
+Token buckets that all workers of a pod share, so that together they hold each subscription's limit.
 
 Splitting the limit by the number of workers would be simpler and wrong: a sender's few kept-alive connections may all
 belong to one worker, which would then refuse a tenant at a fraction of what it may send.
@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,10 @@ from hookline_receiver.workers.shared_memory import share
 SLOTS = 65_536
 """Subscriptions with a bucket that is not full, at once: 1 MiB, six times the largest gateway that is planned for."""
 
+PATIENCE = 0.05
+"""Seconds to wait for a worker that stands still in the middle of a decision; a decision takes microseconds."""
+
+_RETRY = 0.0002
 _PROBES = 16
 _SLOT = struct.Struct("<QQ")
 
@@ -30,8 +35,9 @@ _SLOT = struct.Struct("<QQ")
 class Buckets:
     """The shared table, as one worker sees it. Only subscriptions with a limit are ever looked up in it."""
 
-    def __init__(self, file: Path, clock: Callable[[], int]) -> None:
+    def __init__(self, file: Path, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
+        self._patience = patience
         self._table = share(file, SLOTS * _SLOT.size)
         self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
 
@@ -78,12 +84,14 @@ class Buckets:
         """
         Keep other workers from the bucket for the microseconds that a decision takes.
 
-        A worker that was stopped while it held the lock must not stop the others' loops: after a few tries the decision
-        is made without it, which can only let one request too many through.
+        A worker that stands still while it holds the lock (stopped, or without a processor) must not stop the others'
+        loops: after PATIENCE the decision is made without it, and may let requests through that another one counted.
         """
-        for _ in range(8):
+        deadline = time.monotonic() + self._patience
+        while True:
             with suppress(BlockingIOError, PermissionError):
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
                 return True
-            os.sched_yield()
-        return False
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETRY)

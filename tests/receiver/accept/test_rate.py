@@ -122,10 +122,40 @@ from pathlib import Path
 from hookline_receiver.limits.buckets import Buckets
 from hookline_receiver.limits.rate import RateLimit
 
-buckets = Buckets(Path(sys.argv[1]), lambda: 1_000_000_000)
+# A busy machine may take the processor away from a worker in the middle of a decision, for longer than a receiver waits.
+buckets = Buckets(Path(sys.argv[1]), lambda: 1_000_000_000, patience=30)
 print(sum(buckets.take("uid", RateLimit(0.001, 500)) == 0 for _ in range(400)))
 """
 """A worker: how many of 400 requests it lets through."""
+
+
+def test_a_worker_that_stands_still_stops_nobody(tmp_path: Path) -> None:
+    """It may hold the lock of a bucket for as long as it is stopped; the others decide without it."""
+    file = tmp_path / "rates"
+    holding = "import sys, time\n" + HOLD
+    with subprocess.Popen([sys.executable, "-c", holding, str(file)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        buckets = Buckets(file, Moment(), patience=0.01)
+
+        answers = [buckets.take("uid", RateLimit(0.001, 2)) > 0 for _ in range(3)]
+
+        holder.kill()
+    assert answers == [False, False, True]
+    buckets.close()
+
+
+HOLD = """
+import fcntl, os
+from pathlib import Path
+from hookline_receiver.limits.buckets import Buckets
+
+buckets = Buckets(Path(sys.argv[1]), lambda: 1)
+fcntl.lockf(buckets._fd, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+"""A worker that stands still with every bucket's lock."""
 
 
 def test_a_restart_keeps_the_bucket(tmp_path: Path) -> None:
