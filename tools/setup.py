@@ -8,12 +8,15 @@ when run as root, and otherwise says what is missing.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "constraints.txt"
 OLDEST = (3, 11)
 
 
@@ -24,16 +27,41 @@ def main(folder: Path) -> int:
         return fail(f"Python {want} or later is needed, this is {have}: try `make PYTHON=python3.12 ...`")
     if not has_venv() and not install_venv():
         return fail("Python's `ensurepip` is missing: install it (Debian: the package python3-venv)")
-    say(f"setting up {folder} (once; takes about a minute)")
-    if not (folder / "bin" / "python").exists():
-        run(sys.executable, "-m", "venv", str(folder))
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir"]
-    say("installing the locked packages")
-    run(*pip, "--require-hashes", "--only-binary=:all:", "-r", str(ROOT / "constraints.txt"))
+    say(f"setting up {folder} (once; up to a minute, longer on a busy machine)")
+    python = folder / "bin" / "python"
+    if not works(python):
+        run(sys.executable, "-m", "venv", "--clear", str(folder))
+    install_locked(python)
     say("installing hookline itself, editable")
-    run(*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    run(*pip(python), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     say(f"done: the command is {folder}/bin/hookline")
     return 0
+
+
+def works(python: Path) -> bool:
+    """Whether an environment is there and whole: an interrupted set-up leaves one without pip."""
+    if not python.exists():
+        return False
+    return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+
+
+def install_locked(python: Path) -> None:
+    """Install everything in the lock: by uv, itself from the lock, which is several times quicker; else by pip."""
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", LOCK.read_text(encoding="utf-8"))[1:]
+    say(f"installing the {len(blocks)} locked packages")
+    with tempfile.TemporaryDirectory() as place:
+        only_uv = Path(place) / "uv.txt"
+        only_uv.write_text("".join(block for block in blocks if block.startswith("uv==")), encoding="utf-8")
+        run(*pip(python), "--require-hashes", "--only-binary=:all:", "-r", str(only_uv))
+    uv = [str(python.parent / "uv"), "pip", "install", "--quiet", "--no-cache", "--python", str(python)]
+    if subprocess.run([*uv, "--require-hashes", "--no-build", "-r", str(LOCK)], cwd=ROOT, check=False).returncode != 0:
+        say("once more, with pip (it knows settings of this machine that uv does not)")
+        run(*pip(python), "--require-hashes", "--only-binary=:all:", "-r", str(LOCK))
+
+
+def pip(python: Path) -> list[str]:
+    """The beginning of a command that installs; keeps nothing outside of this folder."""
+    return [str(python), "-m", "pip", "install", "--quiet", "--no-cache-dir"]
 
 
 def has_venv() -> bool:
@@ -75,3 +103,6 @@ if __name__ == "__main__":
         sys.exit(main(Path(sys.argv[1])))
     except subprocess.CalledProcessError as error:
         sys.exit(fail(f"`{' '.join(error.cmd)}` ended with {error.returncode}"))
+    except KeyboardInterrupt:
+        fail("interrupted; the next call goes on from here")
+        sys.exit(130)
