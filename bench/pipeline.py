@@ -31,7 +31,7 @@ from hookline_cli.simulate.payloads import body_of
 from hookline_receiver.carrying.fanout import fan_out
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import Event
-from hookline_receiver.forwarder.message import Built, Typer, build
+from hookline_receiver.forwarder.message import Built, Typer, build, request_of
 from hookline_receiver.journal.reader import SegmentJournals
 from hookline_receiver.journal.writer import SegmentJournal
 from hookline_receiver.record import decode, encode
@@ -106,13 +106,13 @@ def steps(events: Sequence[Event], data: DataFolder) -> None:
     typer = Typer(len(flat))
     report("type the payload", len(events), lambda: [typer.of(each.event) for each in flat])  # type: ignore[attr-defined]
     built = report("build the message", len(events), lambda: [build(each, typer.of(each.event)) for each in flat])  # type: ignore[arg-type, attr-defined]
-    messages = [each.message for each in built if isinstance(each, Built)]
+    messages = [each for each in built if isinstance(each, Built)]
 
     def serialise() -> None:
         for start in range(0, len(messages), 32):
-            pb.DeliverRequest(deliveries=messages[start : start + 32]).SerializeToString()
+            request_of(messages[start : start + 32])
 
-    report("serialise (32)", len(events), serialise)
+    report("join (32)", len(events), serialise)
 
     def settle() -> None:
         for start in range(0, len(flat), 256):

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from hookline.handler.v1 import handler_pb2 as pb
 from hookline_receiver.carrying.routebook import Handler, RoutePlan
 from hookline_receiver.event import Event
 from hookline_receiver.forwarder.board import Board
@@ -30,7 +29,7 @@ from hookline_receiver.forwarder.decide import (
     weight,
 )
 from hookline_receiver.forwarder.lane import Lane, Lanes
-from hookline_receiver.forwarder.message import LARGE, NOT_WANTED, Built, Typed, Typer, build, pack
+from hookline_receiver.forwarder.message import LARGE, NOT_WANTED, Built, Typed, Typer, build, pack, request_of
 from hookline_receiver.forwarder.telling import CallStory, Teller
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.store.port import Claimed, Settlement
@@ -72,7 +71,7 @@ class _Call:
 
     lane: Lane
     plan: RoutePlan
-    batch: Sequence[Built]
+    deliveries: list[Claimed]
     probe: bool
     started_at: int
 
@@ -145,14 +144,19 @@ class Sender:
         batches = pack(await self._built(lane, plan, group), self._message_bytes)
         for batch in batches[1:]:
             self._lanes.call_begins(lane)
-            self._start(self._deliver(_Call(lane, plan, batch, False, self._clock.now())))
+            self._start(self._deliver(self._call(lane, plan, batch), request_of(batch)))
         if batches:
-            await self._deliver(_Call(lane, plan, batches[0], probe, self._clock.now()))
+            call, request = self._call(lane, plan, batches[0], probe=probe), request_of(batches[0])
+            del batches  # what is in the request is not kept twice while a handler takes its time
+            await self._deliver(call, request)
             return
         self._lanes.call_ended(lane)
         if probe:
             self._board.probe_unsent(plan.handler, self._clock.now())
         self._loop.call_ended(plan)
+
+    def _call(self, lane: Lane, plan: RoutePlan, batch: Sequence[Built], *, probe: bool = False) -> _Call:
+        return _Call(lane, plan, [one.claimed for one in batch], probe, self._clock.now())
 
     async def _built(self, lane: Lane, plan: RoutePlan, group: Sequence[Claimed]) -> list[Built]:
         """*group* as messages; what fits into none, or can't be built, is taken out."""
@@ -193,8 +197,7 @@ class Sender:
 
     # --- call ---------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, call: _Call) -> None:
-        request = pb.DeliverRequest(deliveries=[one.message for one in call.batch]).SerializeToString()
+    async def _deliver(self, call: _Call, request: bytes) -> None:
         reply = _GIVEN_UP
         if not self._abandoned:
             # Only `abandon` cancels: the task ends here, its deliveries go back.
@@ -205,8 +208,8 @@ class Sender:
 
     def _conclude(self, call: _Call, reply: Reply) -> None:
         now = self._clock.now()
-        names = [one.message.delivery_id for one in call.batch]
-        deliveries = [one.claimed for one in call.batch]
+        deliveries = call.deliveries
+        names = [one.name for one in deliveries]
         answers = read_answers(reply, names)
         failure = answers if isinstance(answers, CallFailed) else None
         outcomes: list[Answer] = [failure or answers[name] for name in names]  # type: ignore[index]
@@ -220,12 +223,12 @@ class Sender:
 
     def _decide(self, call: _Call, endpoint: str, outcomes: Sequence[Answer], now: int) -> list[Settlement]:
         """Each delivery's end or next time; the halves of a batch that is split come due together."""
-        alone = len(call.batch) == 1
-        middle = (len(call.batch) + 1) // 2
+        alone = len(call.deliveries) == 1
+        middle = (len(call.deliveries) + 1) // 2
         halves = [self._chance(), self._chance()]
         settlements = []
-        for index, (one, answer) in enumerate(zip(call.batch, outcomes, strict=True)):
-            tried = self._tried(one.claimed, alone=alone, started_at=call.started_at, endpoint=endpoint)
+        for index, (one, answer) in enumerate(zip(call.deliveries, outcomes, strict=True)):
+            tried = self._tried(one, alone=alone, started_at=call.started_at, endpoint=endpoint)
             chance = halves[index >= middle] if isinstance(answer, CallFailed) else self._chance()
             settlements.append(decide(tried, answer, call.plan.retry, now, chance))
         return settlements
