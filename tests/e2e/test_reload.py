@@ -134,3 +134,15 @@ async def test_routes_that_can_t_be_written_now_are_tried_again(tmp_path):
             running.command.line("the changed manifests are in force")
             async with client(running.url, "/acme/other") as sender:
                 await until(lambda: _answers(sender, 200))
+
+
+async def test_an_emptied_manifest_is_refused_and_the_last_good_routes_stay(tmp_path):
+    """An editor that truncates before it writes must not turn a tenant's events away: what is refused is gone."""
+    with listeners(tmp_path, handler="accept") as handlers:
+        address = {"handler": handlers["handler"].address}
+        with gateway(tmp_path / "gateway", a_secret(), a_subscription(ROUTE), handlers=address) as running:
+            async with client(running.url) as sender:
+                running.manifest.write_text("")
+                running.command.line("have no WebhookSubscription any more")
+
+                assert await sender.post(a_message(1)) == 200

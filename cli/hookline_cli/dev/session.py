@@ -117,7 +117,19 @@ class Session:
             for line in refusal(compilation.problems):
                 self._say(line)
             return
+        gone = self._gone(compilation)
+        if gone and not compilation.subscriptions:
+            self._say("the changed manifests have no WebhookSubscription any more, the last good routes stay in force")
+            return
         await self._serve(compilation, running=True)
+        for name in gone:
+            self._say(f"no longer served: {name}")
+
+    def _gone(self, compilation: Compilation) -> list[str]:
+        """Subscriptions that were served and are in *compilation* no more."""
+        before = self._served.subscriptions if self._served else ()
+        stay = {one.metadata.key for one in compilation.subscriptions}
+        return [str(one.metadata.key) for one in before if one.metadata.key not in stay]
 
     async def _serve(self, compilation: Compilation, *, running: bool) -> None:
         settings, tables = self._settings, compilation.tables
