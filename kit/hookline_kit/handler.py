@@ -164,7 +164,7 @@ class Handler:
         chosen = self._choose(event)
         if not isinstance(chosen, _Chosen):
             fields = {"delivery_id": event.delivery_id, "type": event.type, "reason": chosen.reason}
-            log.warning("no function takes this event", extra=fields)
+            log.warning("no function takes this event: %s", event.type, extra=fields)
             return chosen
         try:
             return _outcome(event, await self._call(chosen))
@@ -230,6 +230,8 @@ def _failed(event: Event, error: Exception) -> RetryAfter:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
     fields = {"delivery_id": event.delivery_id, "type": event.type, "error": type(error).__name__, "place": place}
-    log.warning("handler function failed, the event will come again", extra=fields)
+    log.warning(
+        "handler function failed with %s at %s, the event will come again", type(error).__name__, place, extra=fields
+    )
     log.debug("handler function's traceback", exc_info=error, extra={"delivery_id": event.delivery_id})
     return RetryAfter(None, f"{type(error).__name__} at {place}")
