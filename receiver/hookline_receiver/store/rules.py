@@ -27,6 +27,13 @@ ATTEMPTS_KEPT = 50
 BODIES_COMPARED = 16
 """Events of one identity whose bodies a new arrival is compared with, newest first: bounds what a sender can cost us."""
 
+BYTES_COMPARED = 4 << 20
+"""
+Bytes of known bodies that one call of `add` compares with later ones that are not their equals byte for byte: a second.
+
+Beyond, only equal bytes are a duplicate: in doubt an event is delivered.
+"""
+
 STORIES_SHOWN = 100
 """Acceptances that one CloudEvent id may bring up, oldest first."""
 
