@@ -35,6 +35,8 @@ class CarrierLimits:
     batch_events: int = 500
     """Also bounds how long the store's thread is away from claims."""
     batch_bytes: int = 8 << 20
+    batch_time: int = 50_000_000
+    """Nanoseconds of matching after which a batch ends: one tenant's dear expressions must not keep claims waiting."""
     sync_interval: int = 1_000_000_000
     """Nanoseconds between two syncs of the store while something is carried: how much journal a crash reads again."""
     sync_bytes: int = 64 << 20
@@ -221,7 +223,7 @@ class Carrier:
 
     def _fill(self, records: Iterator[tuple[JournalReader, Entry | Damage]], book: RouteBook) -> tuple[_Batch, bool]:
         """One batch, and whether the pass has ended."""
-        batch = _Batch()
+        batch, until = _Batch(), self._clock() + self._limits.batch_time
         for reader, record in records:
             self._unsynced[reader.name] = reader
             if isinstance(record, Damage):
@@ -232,7 +234,8 @@ class Carrier:
             batch.records += 1
             batch.size += len(record.payload)
             book = self._take(reader, record, batch, book)
-            if batch.records >= self._limits.batch_events or batch.size >= self._limits.batch_bytes:
+            full = batch.records >= self._limits.batch_events or batch.size >= self._limits.batch_bytes
+            if full or self._clock() >= until:
                 return batch, False
         return batch, True
 
