@@ -8,6 +8,8 @@ from support.receiver import EVENT, a_receiver, an_endpoint
 from support.waiting import until
 
 SHARE = 40 * len(EVENT)
+AMPLE = 100 * SHARE
+"""Between two tables of what is pending (a second) a receiver counts what it accepted, delivered or not."""
 FULL = SubscriptionRef("uid-full", "acme", "full")
 FINE = SubscriptionRef("uid-fine", "acme", "fine")
 
@@ -21,7 +23,10 @@ async def test_only_the_subscription_over_its_share_is_refused_and_only_as_long_
     """From the store's sums through the table between the processes to the answer, and back again."""
     data = DataFolder(tmp_path)
     forwarder = ForwarderProcess(data)
-    endpoints = [an_endpoint(f"/acme/{one.name}", uid=one.uid, max_pending_bytes=SHARE) for one in (FULL, FINE)]
+    endpoints = [
+        an_endpoint(f"/acme/{one.name}", uid=one.uid, max_pending_bytes=share)
+        for one, share in ((FULL, SHARE), (FINE, AMPLE))
+    ]
 
     def route(*, paused: bool) -> None:
         data.route(
