@@ -37,7 +37,8 @@ class Application:
     """
     Answers by path; writes every request that it took for whole to a file, one JSON object a line.
 
-    Its reader is as trusting as Falcon's: `http.disconnect` looks like the end of a body to it.
+    A file `held` beside that one holds up its start, a file `broken` lets it fail with the text in it. Its reader is as
+    trusting as Falcon's: `http.disconnect` looks like the end of a body to it.
     """
 
     def __init__(self, context: WorkerContext, record: Path) -> None:
@@ -64,6 +65,8 @@ class Application:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         broken = self._record.with_name("broken")
+        while self._record.with_name("held").exists():
+            await asyncio.sleep(0.005)
         if broken.exists():
             await send({"type": "lifespan.startup.failed", "message": broken.read_text()})
             return
@@ -233,6 +236,16 @@ def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The processes that *pid* has started and not yet reaped, by what the kernel says."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for what *pid* does: `S` sleeps, `T` is stopped, `Z` has ended and is not reaped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 @dataclasses.dataclass
 class Edge:
     """A running receiver's edge."""
@@ -289,8 +302,7 @@ class Edge:
 
     def workers(self) -> list[int]:
         """The processes of the workers, by what the kernel says."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return children(self.process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the master."""

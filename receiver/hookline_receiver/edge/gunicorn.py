@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 from gunicorn.sock import TCP6Socket, TCPSocket, UnixSocket
 
@@ -110,6 +111,21 @@ class EdgeArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 return False
             self.reap_workers()
         return True
+
+    def reap_workers(self) -> None:
+        """
+        Notice workers that have ended; raises HaltServer for one that could not start, unless the master ends already.
+
+        Its end reaps the rest: a second worker that could not start would break off that end with a second HaltServer,
+        which nobody catches, and the exit status would be that of a bug in place of the first worker's reason.
+        """
+        while True:
+            try:
+                super().reap_workers()
+                return
+            except HaltServer:
+                if not self.app.flags.stopping:
+                    raise
 
     def handle_usr2(self) -> None:
         """Replacing the running master by a new program is left to whoever supervises it."""

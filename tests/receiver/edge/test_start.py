@@ -1,6 +1,7 @@
 """Starting: what is wrong is said and ends the process; what a container does not have is not needed."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.edge import PATIENCE, a_post, an_edge, read_one, start_process, until
+from support.edge import PATIENCE, a_post, an_edge, children, read_one, start_process, state_of, until
 
 
 @pytest.fixture
@@ -29,6 +30,29 @@ def test_an_application_that_can_not_start_ends_everything_with_its_reason(tmp_p
     log = (folder / "log").read_text()
     assert "the application can't start: the journal's folder is read-only" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(("told", "status"), [(None, 3), (signal.SIGTERM, 0)], ids=["alone", "while it ends"])
+def test_workers_that_can_not_start_at_the_same_moment_end_in_order(
+    tmp_path: Path, told: signal.Signals | None, status: int
+) -> None:
+    """The master meets the second one while it already ends because of the first, or because it was told to."""
+    folder = tmp_path / "edge"
+    folder.mkdir()
+    (folder / "broken").write_text("the journal's folder is read-only")
+    (folder / "held").touch()
+    process = start_process(folder, {"bind": "127.0.0.1:0", "workers": 2})
+    workers = until(lambda: len(found := children(process.pid)) == 2 and found, "both workers")
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: state_of(process.pid) == "T", "the master's standstill")
+    (folder / "held").unlink()
+    until(lambda: [state_of(worker) for worker in workers] == ["Z", "Z"], "the end of both")
+    if told:
+        process.send_signal(told)
+    process.send_signal(signal.SIGCONT)
+
+    assert process.wait(PATIENCE) == status
+    assert "Traceback" not in (folder / "log").read_text()
 
 
 def test_a_worker_that_can_not_come_back_does_not_take_the_others_along(tmp_path: Path) -> None:
