@@ -2,18 +2,10 @@
 
 import json
 
-from click.testing import CliRunner
-
-from hookline_cli.main import cli
-from support.gateway import BRISK, a_message, client, gateway, listeners
+from support.gateway import a_message, client, gateway, listeners
+from support.lifecycle import RETRY, a_paused_route, ask, reasons, states
 from support.manifests import a_route, a_secret, a_subscription
 from support.waiting import until
-
-RETRY = {"retry": BRISK}
-
-
-def a_paused_route(name="main", service="handler", **given):
-    return a_route(name, service, delivery=RETRY, paused=True, **given)
 
 
 async def test_a_renamed_route_leaves_dead_letters_that_are_replayed_to_its_new_name(tmp_path):
@@ -109,21 +101,3 @@ async def test_a_subscription_that_goes_leaves_its_events_to_be_seen(tmp_path):
             await until(lambda: handlers["handler"].bodies() == [a_message(3)])
             (letter,) = map(json.loads, ask("dead", running).stdout.splitlines())
             assert json.loads(ask("show", running, letter["ingest_id"]).stdout)["deliveries"][0]["state"] == "Dead"
-
-
-def states(running):
-    """Of each event, in the order they came, the state of each delivery."""
-    done = ask("events", running)
-    return [[one["state"] for one in json.loads(line)["deliveries"]] for line in done.stdout.splitlines()]
-
-
-def reasons(running):
-    """Why each dead letter is one."""
-    return [json.loads(line)["reason"] for line in ask("dead", running).stdout.splitlines()]
-
-
-def ask(command, running, *arguments):
-    """What a command prints; in this process, as it is asked often."""
-    done = CliRunner().invoke(cli, [command, *arguments, "--data", str(running.data), "--json"])
-    assert done.exit_code == 0, done.output
-    return done
