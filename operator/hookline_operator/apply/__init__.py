@@ -1,0 +1,1 @@
+"""Lanes: each works off its queue, compares what should be with what is there, and writes only what differs."""
