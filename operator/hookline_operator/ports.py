@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from hookline_operator.observe.objects import Declared, EndpointSlice, Namespace, Pod, SeenSecret, Service
 from hookline_routes.resource import ObjectKey, ReferenceGrant
 
-K = TypeVar("K", contravariant=True)
+K_contra = TypeVar("K_contra", contravariant=True)
 
 
 class ClusterView(Protocol):
@@ -48,10 +48,10 @@ class ClusterView(Protocol):
         """The Pod of *namespace* whose status holds *address*, if one does (not of the host's network)."""
 
 
-class Lane(Protocol[K]):
+class Lane(Protocol[K_contra]):
     """Works off its keys while this replica leads."""
 
-    def add(self, keys: Iterable[K], *, urgent: bool = False) -> None:
+    def add(self, keys: Iterable[K_contra], *, urgent: bool = False) -> None:
         """These are to be looked at again; at most once each, however often they are added."""
 
     async def run(self) -> None:

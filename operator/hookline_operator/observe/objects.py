@@ -35,7 +35,7 @@ class Declared:
     uid: str
     generation: int
     resource_version: int
-    object: WebhookSubscription | WebhookGateway | Unreadable
+    resource: WebhookSubscription | WebhookGateway | Unreadable
     status: Mapping[str, object] = field(default_factory=dict)
     """As plain JSON, conditions included."""
     annotations: Mapping[str, str] = field(default_factory=dict)
