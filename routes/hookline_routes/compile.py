@@ -14,7 +14,7 @@ from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_routes import table
 from hookline_routes.attach import Attached, Rejected, attach
 from hookline_routes.credentials import Secrets, index_secrets, resolve_credentials
-from hookline_routes.expression import InvalidExpression, compile_expression
+from hookline_routes.expression import complaints_about
 from hookline_routes.fields import dotted
 from hookline_routes.inputs import Compiled, Inputs, ObjectReport, Tables
 from hookline_routes.problem import Condition, Problem, Reason, Severity, condition
@@ -103,8 +103,10 @@ def _compile_one(attached: Attached, context: _Context) -> tuple[Entry, tuple[Pr
     without = (
         "" if credentials.verifiers else next(each.reason for each in problems.found if each.reason in _REFERENCES)
     )
+    complaints = complaints_about([each.match.expression for each in subscription.routes])
     routes = [
-        _compile_route(index, each, subscription, context, problems) for index, each in enumerate(subscription.routes)
+        _compile_route(index, each, complaints[index], subscription, context, problems)
+        for index, each in enumerate(subscription.routes)
     ]
     if subscription.data_plane.mode is PlaneMode.DEDICATED and context.inputs.single_plane:
         message = "is served by the one plane that there is here"
@@ -118,15 +120,17 @@ def _compile_one(attached: Attached, context: _Context) -> tuple[Entry, tuple[Pr
 
 
 def _compile_route(
-    index: int, spec: RouteSpec, subscription: WebhookSubscription, context: _Context, problems: _Problems
+    index: int,
+    spec: RouteSpec,
+    complaint: str,
+    subscription: WebhookSubscription,
+    context: _Context,
+    problems: _Problems,
 ) -> routing.Route:
     path = ("spec", "routes", index)
     before = len(problems.found)
-    if spec.match.expression:
-        try:
-            compile_expression(spec.match.expression)
-        except InvalidExpression as error:
-            problems.add(Severity.ERROR, Reason.INVALID_EXPRESSION, (*path, "match", "expression"), str(error))
+    if complaint:
+        problems.add(Severity.ERROR, Reason.INVALID_EXPRESSION, (*path, "match", "expression"), complaint)
     _check_grant(spec, subscription, context, problems, (*path, "handler", "serviceRef"))
     ca_pem = _resolve_ca(spec, subscription, context, problems, (*path, "handler", "tls"))
     held = any(each.is_error for each in problems.found[before:])

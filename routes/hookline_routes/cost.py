@@ -4,17 +4,26 @@ Bounds what an expression may cost, before it is ever evaluated: routes of all t
 The unit is a pass: going once over the whole payload. Loops over the payload count as one pass of their own elements,
 as those together are the payload; what costs a pass in each round of such a loop is refused, and so is what costs the
 square of the payload at once (`map` and `filter` copy their list in each round; `contains` with a needle from the
-payload took 30 s on 2 MiB). So the worst case stays linear in the payload, whose size is bounded too.
+payload took 30 s on 2 MiB). So the worst case stays linear in the payload, whose size is bounded too. What is done in
+each round of a loop counts as well, since the library allows 10,000 rounds: as much as a pass for each operation.
+
+One expression is bounded by itself, and those of a subscription's routes together: they are all asked of its events.
 
 Reads the checked syntax tree (cel.expr.CheckedExpr, macros expanded) from its wire format: the few fields that it needs.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 MAX_PASSES = 2000
 """A pass takes about 0.5 ms over the largest payload that is evaluated: at most a second in all, for a hostile one."""
+MAX_PASSES_TOGETHER = 4000
+"""Passes of all expressions of one subscription: two seconds for a hostile one, about 0.05 s for 32 with a loop each."""
+MAX_ROUNDS = 10_000
+"""Rounds of all loops of an evaluation, which the library ends there. Measured: as many rounds of one operation (a field, a
+constant, a comparison, an "and") take 0.2 to 0.5 ms, a pass."""
 MAX_FIXED = 100_000
 """Characters and elements that constants may grow to by `+` and by loops over literals."""
 MAX_PATTERN = 256
@@ -30,6 +39,15 @@ payload, where text takes 0.1 ms."""
 
 class TooCostly(Exception):
     """The expression could take too long; the message says what of it, and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an expression may cost."""
+
+    passes: float
+    patterns: tuple[str, ...]
+    """The regular expressions in it, which nothing has looked at yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,13 @@ class _Scope:
     looped: bool = False
     """Within a loop over the payload."""
 
+    @property
+    def rounds(self) -> float:
+        """How often it is evaluated at most, of the rounds that there may be; 0: it stands in no loop."""
+        if self.looped:
+            return 1
+        return min(1, self.times / MAX_ROUNDS) if self.times > 1 else 0
+
     def binding(self, name: str, size: Size, *, times: int = 1, looped: bool = False) -> "_Scope":
         names = dict(self.names)
         if looped and self.looped:
@@ -74,26 +99,43 @@ class _Scope:
         return _Scope(names, self.times * times, self.looped or looped)
 
 
-def check_cost(checked: bytes) -> tuple[str, ...]:
-    """
-    Raise TooCostly where *checked* (a serialized Any of a CheckedExpr) could cost more than the limits.
-
-    Returns the regular expressions in it, which nothing has looked at yet.
-    """
+def check_cost(checked: bytes) -> Cost:
+    """What *checked* (a serialized Any of a CheckedExpr) may cost; raises TooCostly where that is above the limits."""
     estimate = _Estimate()
     estimate.visit(_field(_field(checked, 2), 4), _Scope({"event": Size(whole=1)}))
-    return tuple(estimate.patterns)
+    return Cost(estimate.passes, tuple(estimate.patterns))
+
+
+def excesses(passes: Iterable[float]) -> list[str]:
+    """
+    For each expression of a subscription, in order, why it is too much beside those before it; "" where it is not.
+
+    One that is too much does not count against those after it: they are not asked in its place.
+    """
+    found: list[str] = []
+    spent = 0.0
+    for each in passes:
+        fits = spent + each <= MAX_PASSES_TOGETHER
+        found.append(
+            ""
+            if fits
+            else f"the expressions of one subscription may go over the payload {MAX_PASSES_TOGETHER} times together, "
+            f"those of the routes before this one do so {math.ceil(spent)} times and this one {math.ceil(each)} times"
+        )
+        spent += each if fits else 0
+    return found
 
 
 class _Estimate:
     """Walks the tree and adds up."""
 
     def __init__(self) -> None:
-        self._passes = 0.0
+        self.passes = 0.0
         self.patterns: list[str] = []
 
     def visit(self, node: bytes, scope: _Scope) -> Size:
         """How large the node's value may be; its cost is added up on the way."""
+        self._spend(scope.rounds)
         for number, content in _fields(node):
             if isinstance(content, int):
                 continue
@@ -138,10 +180,13 @@ class _Estimate:
                 f"{what} in a loop over the payload must be of the loop's own element, "
                 "or it costs the square of the payload's size"
             )
-        self._passes += scope.times * weight * (size.whole + size.share)
-        if self._passes > MAX_PASSES:
+        self._spend(scope.times * weight * (size.whole + size.share))
+
+    def _spend(self, passes: float) -> None:
+        self.passes += passes
+        if self.passes > MAX_PASSES:
             raise TooCostly(
-                f"it goes over the payload more than {MAX_PASSES} times (regular expressions count by length)"
+                f"it goes over the payload more than {MAX_PASSES} times (regular expressions and loops count by length)"
             )
 
     def _call(self, content: bytes, scope: _Scope) -> Size:

@@ -2,18 +2,19 @@
 CEL over `event`, the payload as JSON: compiled once, evaluated for each event that the sets of a match let through.
 
 Runtime is bounded when it compiles (`cost`): the tree's depth by the library (32), its loops by the library (10,000
-rounds an evaluation), what each may cost by us, and the payload by `payload`.
+rounds an evaluation), what each and all of a subscription may cost by us, and the payload by `payload`.
 
 The evaluator is cel-cpp by way of cel-expr-python. Errors are values there: `has(event.a) && event.a.b == 1` is false,
 not an error, where `a` is missing, and a missing field alone is an error.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
-from hookline_routes.cost import TooCostly, check_cost
+from hookline_routes.cost import TooCostly, check_cost, excesses
 
 MAX_LENGTH = 2048
 """Characters of an expression."""
@@ -37,11 +38,13 @@ class EvaluationFailed(Exception):
 class Expression:
     """An expression that compiled."""
 
-    __slots__ = ("_program", "_text")
+    __slots__ = ("_program", "_text", "passes")
 
-    def __init__(self, text: str, program: cel.Expression) -> None:
+    def __init__(self, text: str, program: cel.Expression, passes: float) -> None:
         self._text = text
         self._program = program
+        self.passes = passes
+        """What it may cost: how often it may go over the payload, or do what takes as long."""
 
     def holds(self, payload: object) -> bool:
         """Whether it is true of *payload*; raises EvaluationFailed where it is neither true nor false."""
@@ -83,11 +86,25 @@ def compile_expression(text: str) -> Expression:
     if kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise InvalidExpression(f"must be true or false, but is of type {kind.name().lower()}")
     try:
-        patterns = check_cost(program.serialize())
+        cost = check_cost(program.serialize())
     except TooCostly as error:
         raise InvalidExpression(f"could take too long: {error}") from None
-    _check_patterns(patterns)
-    return Expression(text, program)
+    _check_patterns(cost.patterns)
+    return Expression(text, program, cost.passes)
+
+
+def complaints_about(texts: Sequence[str]) -> list[str]:
+    """What is wrong with each of the expressions of one subscription's routes; "" where nothing is, or there is none."""
+    found: list[str] = []
+    passes: list[float] = []
+    for text in texts:
+        try:
+            passes.append(compile_expression(text).passes if text else 0)
+            found.append("")
+        except InvalidExpression as error:
+            passes.append(0)
+            found.append(str(error))
+    return [each or excess for each, excess in zip(found, excesses(passes), strict=True)]
 
 
 def _check_patterns(patterns: tuple[str, ...]) -> None:

@@ -2,15 +2,17 @@
 Which events a route takes: the sets first, the expression last, and the payload decoded only for that.
 
     compiled = compile_match(route.match)            once per table
+    affordable([...])                                those of one subscription, once per table
     payload = Payload(body)                          once per event
     compiled.matches(envelope, payload)              True, False or MatchFailed
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_routes.cost import excesses
 from hookline_routes.expression import EvaluationFailed, Expression, InvalidExpression, compile_expression
 from hookline_routes.payload import PayloadUnreadable
 
@@ -50,6 +52,11 @@ class CompiledMatch:
     receiver_types: frozenset[str]
     expression: Expression | MatchFailed | None
 
+    @property
+    def passes(self) -> float:
+        """What asking its expression may cost, in passes over the payload (`cost`)."""
+        return self.expression.passes if isinstance(self.expression, Expression) else 0
+
     def matches(self, facts: Facts, payload: Callable[[], object]) -> bool | MatchFailed:
         """Whether the route takes the event; *payload* is called only if the sets hold and there is an expression."""
         if (
@@ -76,6 +83,19 @@ def compile_match(match: routing.Match) -> CompiledMatch:
         receiver_types=frozenset(match.receiver_types),
         expression=_expression(match.expression),
     )
+
+
+def affordable(matches: Sequence[CompiledMatch]) -> list[CompiledMatch]:
+    """
+    Return the *matches* of one subscription's routes, in order; those beyond what it may cost fail for each event.
+
+    So does whoever compiled the table refuse them (`compile`), and this holds the limit whoever wrote it.
+    """
+    found = excesses(match.passes for match in matches)
+    return [
+        replace(match, expression=MatchFailed(f"the expression is not evaluated: {excess}")) if excess else match
+        for match, excess in zip(matches, found, strict=True)
+    ]
 
 
 def _expression(text: str) -> Expression | MatchFailed | None:

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from hookline.routing.v1 import snapshot_pb2 as pb
 from hookline_receiver.event import RouteRef, SubscriptionRef
 from hookline_receiver.store.port import Retention
-from hookline_routes.match import Facts, MatchFailed, compile_match
+from hookline_routes.match import CompiledMatch, Facts, MatchFailed, affordable, compile_match
 
 FORMAT = 1
 """The newest format of the tables that this release reads."""
@@ -138,7 +138,7 @@ class RouteBook:
         return {plan.ref: plan.retention for plan in self.subscriptions.values()}
 
 
-MakeMatcher = Callable[[pb.Match], Matcher]
+MakeMatcher = Callable[[pb.Match], CompiledMatch]
 
 
 def compile_book(snapshot: pb.ForwarderSnapshot, matcher: MakeMatcher = compile_match) -> RouteBook:
@@ -168,16 +168,17 @@ def _subscription(one: pb.Subscription, matcher: MakeMatcher) -> SubscriptionPla
         delivered=_duration(one, "retain_delivered", _DEFAULT_RETAIN_DELIVERED),
         dead=_duration(one, "retain_dead", _DEFAULT_RETAIN_DEAD),
     )
-    routes = tuple(_route(ref, route, matcher) for route in one.routes)
+    matches = affordable([matcher(route.match) for route in one.routes])
+    routes = tuple(_route(ref, route, match) for route, match in zip(one.routes, matches, strict=True))
     return SubscriptionPlan(ref, _duration(one, "deduplication_window", 0), retention, routes)
 
 
-def _route(subscription: SubscriptionRef, route: pb.Route, matcher: MakeMatcher) -> RoutePlan:
+def _route(subscription: SubscriptionRef, route: pb.Route, match: Matcher) -> RoutePlan:
     policy = route.delivery
     return RoutePlan(
         ref=RouteRef(subscription, route.name),
         handler=_handler(route.handler),
-        match=matcher(route.match),
+        match=match,
         ordering=_ORDERINGS.get(policy.ordering, Ordering.NONE),
         timeout=_duration(route.handler, "timeout", _DEFAULT_TIMEOUT) or _DEFAULT_TIMEOUT,
         max_in_flight=policy.max_in_flight or _DEFAULT_MAX_IN_FLIGHT,

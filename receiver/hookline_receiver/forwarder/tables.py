@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 from google.protobuf.message import DecodeError
 
 from hookline.routing.v1 import snapshot_pb2 as pb
-from hookline_receiver.carrying.routebook import FORMAT, Handler, Matcher, RouteBook, TableRefused, compile_book
-from hookline_routes.match import compile_match
+from hookline_receiver.carrying.routebook import FORMAT, Handler, RouteBook, TableRefused, compile_book
+from hookline_routes.match import CompiledMatch, compile_match
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Routes(TableFile[RouteBook]):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, self._read)
-        self._matchers: dict[bytes, Matcher] = {}
+        self._matchers: dict[bytes, CompiledMatch] = {}
 
     def book(self) -> RouteBook | None:
         """The routes in force; None: none was ever read."""
@@ -93,7 +93,7 @@ class Routes(TableFile[RouteBook]):
         """Compile the table; expressions that were compiled for the last one are taken over."""
         before, self._matchers = self._matchers, {}
 
-        def matcher(match: pb.Match) -> Matcher:
+        def matcher(match: pb.Match) -> CompiledMatch:
             key = match.SerializeToString(deterministic=True)
             if key not in self._matchers:
                 self._matchers[key] = before.get(key) or compile_match(match)

@@ -7,11 +7,12 @@ import pytest
 
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_receiver.carrying.routebook import Handler, RetryPolicy, TableRefused, compile_book
-from hookline_receiver.event import RouteRef
+from hookline_receiver.event import Envelope, RouteRef, SubscriptionRef
 from hookline_receiver.forwarder.clock import SystemClock
 from hookline_receiver.forwarder.files import replace_file
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
-from support.forwarder import CHAT, DataFolder, a_route, a_snapshot, a_subscription
+from hookline_routes.match import MatchFailed
+from support.forwarder import CHAT, DataFolder, a_book, a_route, a_snapshot, a_subscription
 
 NOTIFIER = Handler("acme", "notifier", 9000)
 
@@ -83,6 +84,21 @@ def test_expressions_are_not_compiled_again_for_each_table(data: DataFolder) -> 
     a, b = RouteRef(CHAT, "a"), RouteRef(CHAT, "b")
     assert after.routes[a].match is before.routes[a].match
     assert after.routes[b].match is not before.routes[b].match
+
+
+def test_expressions_beyond_what_a_subscription_may_cost_are_not_evaluated() -> None:
+    """A table of an older operator may hold them, and each event of that tenant would hold up everybody's."""
+    dear = [a_route(f"r{number}", expression=f"event.s.matches('{'a' * (240 + number)}')") for number in range(8)]
+    cheap = a_route("cheap", expression="event.s == 'a'")
+
+    book = a_book(a_subscription(*dear, cheap), a_subscription(dear[5], ref=SubscriptionRef("other", "acme", "other")))
+
+    facts = Envelope("message_sent", "message", "app", "user")
+    answers = {str(ref): plan.match.matches(facts, lambda: {"s": "a"}) for ref, plan in book.routes.items()}
+    refused = {name: answer.reason for name, answer in answers.items() if isinstance(answer, MatchFailed)}
+    assert set(refused) == {f"acme/chat/r{number}" for number in range(4, 8)}
+    assert "the expression is not evaluated: the expressions of one subscription may" in refused["acme/chat/r4"]
+    assert (answers["acme/chat/cheap"], answers["acme/other/r5"]) == (True, False)
 
 
 def test_what_a_table_leaves_out_has_the_documented_defaults() -> None:
