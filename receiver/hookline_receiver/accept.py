@@ -63,7 +63,7 @@ class Clock:
     wall_ns: Callable[[], int]
     """Nanoseconds since the epoch."""
     monotonic: Callable[[], float]
-    """Seconds, for durations."""
+    """Seconds, for durations and for what the journal has carried: the machine's monotonic clock."""
 
 
 class Answered(NamedTuple):
@@ -156,7 +156,7 @@ class Acceptance:
             detail = f"the event was not durable within {self.patience.seconds:g} s"
             return Refused(Reason.JOURNAL_SLOW, detail, RETRY_SOON)
         self.observer.appended(self.clock.monotonic() - began)
-        self.shares.appended(event.subscription.uid, len(event.body))
+        self.shares.appended(event.subscription.uid, len(event.body), int(began * 1e9))
         return event
 
 

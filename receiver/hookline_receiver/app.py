@@ -161,7 +161,7 @@ class Worker:
             arriving=Arriving(settings.arriving_bytes),
             journal=self._journal,
             ingest_ids=IngestIds(),
-            clock=Clock(time.time_ns, time.perf_counter),
+            clock=Clock(time.time_ns, time.monotonic),
             observer=self.metrics,
             used=self._used,
             patience=Patience(settings.append_timeout, time.monotonic),

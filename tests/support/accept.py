@@ -95,7 +95,7 @@ class Rig:
         self.current: Routes | None = Routes(a_snapshot(*(endpoints or (an_endpoint(),)), **fields))
         self.journal = MemoryJournal()
         self.notes = Notes()
-        self.shares = Shares()
+        self.shares = Shares(slack=0)
         self.arriving = Arriving(1 << 20)
         self.slow_hashes = SlowHashes(48, 8)
         self.rates: Any = NoLimits()

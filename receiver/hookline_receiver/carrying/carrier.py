@@ -10,7 +10,7 @@ not for each batch: until then a crash carries them again from the store's own p
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import Protocol
@@ -85,6 +85,17 @@ class Step:
     """Whether the journals held more than a batch; what came meanwhile is for the next look."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What was complete in all journals when somebody looked."""
+
+    records: Iterator[tuple[JournalReader, Entry | Damage]]
+    until: int
+    """The stamp below which it is everything of this boot."""
+    earlier: Collection[str]
+    """Journals whose stamps are of another boot's clock."""
+
+
 @dataclass(slots=True)
 class _Batch:
     """What one transaction will hold."""
@@ -93,6 +104,8 @@ class _Batch:
     positions: dict[str, Position] = field(default_factory=dict)
     records: int = 0
     size: int = 0
+    reached: int = 0
+    """Stamp of its last record of this boot."""
 
 
 @dataclass(slots=True)
@@ -131,7 +144,8 @@ class Carrier:
         self._throttle = throttle
         self._limits = limits or CarrierLimits()
         self._positions: dict[str, Position] | None = None
-        self._pass: Iterator[tuple[JournalReader, Entry | Damage]] | None = None
+        self._pass: _Pass | None = None
+        self._carried_until = 0
         self._dead: dict[str, int] = {}
         self._finished: list[JournalReader] = []
         self._unsynced: dict[str, JournalReader] = {}
@@ -153,6 +167,11 @@ class Carrier:
             raise
         return step
 
+    @property
+    def carried_until(self) -> int:
+        """Every record of this boot with a stamp below this is in the store; 0 before the first batch."""
+        return self._carried_until
+
     def _book(self) -> RouteBook | None:
         """The routes, or None: without any, events would be stored as if nobody wanted them."""
         book = self._routes.book()
@@ -166,13 +185,15 @@ class Carrier:
             self._positions = dict(self._store.positions())
         if self._pass is None:
             self._pass = self._new_pass(self._positions)
-        batch, ended = self._fill(self._pass, book)
+        under_way = self._pass
+        batch, ended = self._fill(under_way, book)
         if ended:
             self._pass = None
         routes = self._add(batch, self._positions) if batch.positions else frozenset[RouteRef]()
+        self._carried_until = max(self._carried_until, under_way.until if ended else batch.reached)
         return Step(batch.records, routes, more=not ended)
 
-    def _new_pass(self, positions: dict[str, Position]) -> Iterator[tuple[JournalReader, Entry | Damage]]:
+    def _new_pass(self, positions: dict[str, Position]) -> _Pass:
         """
         Everything complete in all journals now, in order.
 
@@ -195,7 +216,7 @@ class Carrier:
         self._finished = [
             one for one in readers if one.name in gone and (one.name in earlier or gone[one.name] < until)
         ]
-        return self._in_order(_by_clock(readers, earlier), until, dict(positions))
+        return _Pass(self._in_order(_by_clock(readers, earlier), until, dict(positions)), until, earlier)
 
     def _notice_the_dead(self, readers: Sequence[JournalReader]) -> dict[str, int]:
         """By when each dead worker was seen to be dead: none of its records has a later stamp."""
@@ -221,16 +242,17 @@ class Carrier:
             log.warning("a worker holds the carrier up", extra={"journal": name, "behind_seconds": behind / 1e9})
         self._stalled = name
 
-    def _fill(self, records: Iterator[tuple[JournalReader, Entry | Damage]], book: RouteBook) -> tuple[_Batch, bool]:
+    def _fill(self, under_way: _Pass, book: RouteBook) -> tuple[_Batch, bool]:
         """One batch, and whether the pass has ended."""
         batch, until = _Batch(), self._clock() + self._limits.batch_time
-        for reader, record in records:
+        for reader, record in under_way.records:
             self._unsynced[reader.name] = reader
             if isinstance(record, Damage):
                 self._report(record)
                 batch.positions[reader.name] = Position(record.position.segment, record.position.offset + record.length)
                 continue
             batch.positions[reader.name] = record.after
+            batch.reached = 0 if reader.name in under_way.earlier else record.stamp
             batch.records += 1
             batch.size += len(record.payload)
             book = self._take(reader, record, batch, book)

@@ -22,7 +22,7 @@ from hookline_receiver.forwarder.loop import Dispatcher, LoopLimits
 from hookline_receiver.forwarder.metrics import Metrics
 from hookline_receiver.forwarder.ops import OpsServer
 from hookline_receiver.forwarder.settings import Settings, address
-from hookline_receiver.forwarder.share import ShareFile
+from hookline_receiver.forwarder.share import Share, ShareFile
 from hookline_receiver.forwarder.store_thread import StoreThread
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
 from hookline_receiver.forwarder.upkeep import Upkeep
@@ -58,11 +58,10 @@ class Forwarder:
         self._endpoints = EndpointFile(settings.endpoints)
         self._store = StoreThread(lambda: open_sqlite(settings))
         self._journals = SegmentJournals(settings.journals)
-        self._share = ShareFile(settings.pending)
+        self._share = Share(ShareFile(settings.pending))
         self._upkeep = Upkeep(self._routes.book, lambda: self._routes.healthy, self._clock.now)
         self._board = Board(BreakerPolicy(longest_open=int(settings.breaker_longest_open * 1e9)), random.random)
         self._seen: RouteBook | None = None
-        self._carried = False
         self._carried_at = 0
         self._trouble = ""
         self._stopping = asyncio.Event()
@@ -111,6 +110,7 @@ class Forwarder:
             others = [
                 group.create_task(self._again("carrying", self._carry)),
                 group.create_task(self._again("upkeep", self._keep_up)),
+                group.create_task(self._again("share", self._tell_shares)),
                 group.create_task(self._watch_tables()),
             ]
             await self._stopping.wait()
@@ -134,7 +134,8 @@ class Forwarder:
             self._dispatcher.wake()
         now = self._clock.now()
         if step.carried:
-            self._carried, self._carried_at = True, now
+            self._share.carried += step.carried
+            self._carried_at = now
         if step.more:
             return 0.0
         idle = now - self._carried_at > _IDLE_AFTER
@@ -142,8 +143,6 @@ class Forwarder:
 
     async def _keep_up(self) -> float:
         found = await self._store.run(self._upkeep.round)
-        carried, self._carried = self._carried, False
-        await asyncio.to_thread(self._share.write, found.pending, anew=carried)
         self._metrics.swept(found.ended)
         if found.backlog is not None:
             self._metrics.backlog(found.backlog, self._clock.now())
@@ -151,6 +150,10 @@ class Forwarder:
         if found.released or found.ended:
             self._dispatcher.wake()
         return _UPKEEP_INTERVAL
+
+    async def _tell_shares(self) -> float:
+        await self._store.run(lambda store: self._share.look(store, self._carrier.carried_until))
+        return await asyncio.to_thread(self._share.tell)
 
     async def _again(self, what: str, part: Callable[[], Awaitable[float]]) -> None:
         """Do *part* for ever, after the seconds it asks for; store and disk may be away for a while."""

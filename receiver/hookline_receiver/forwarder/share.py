@@ -1,12 +1,30 @@
-"""Writes `share/pending.binpb`, by which receivers hold each subscription to its share of the storage."""
+"""
+Tells receivers how much waits for each subscription, by which they hold it to its share of the storage.
 
-from collections.abc import Mapping
+What waits is looked up in the store's thread and written to `share/pending.binpb` elsewhere, a few times a second.
+"""
+
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from hookline.routing.v1.snapshot_pb2 import PendingBytes, PendingTable
 from hookline_receiver.carrying.routebook import FORMAT
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.forwarder.files import replace_file
+
+_SOONEST, _LATEST = 0.2, 1.0
+"""Seconds between two tables: a handler that is back is believed so late."""
+_PART = 50
+"""At most one part in so many of the time goes into tables: ten thousand subscriptions take some milliseconds."""
+
+
+class Pending(Protocol):
+    """What is asked of the store."""
+
+    def pending_bytes(self) -> Mapping[SubscriptionRef, int]:
+        """Bytes of events with a delivery without an end, by subscription."""
 
 
 class ShareFile:
@@ -14,26 +32,52 @@ class ShareFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._written: bytes | None = None
+        self._written: Mapping[SubscriptionRef, int] | None = None
 
-    def write(self, pending: Mapping[SubscriptionRef, int], *, anew: bool) -> None:
+    def write(self, pending: Mapping[SubscriptionRef, int], carried_until: int, *, anew: bool) -> None:
         """
         Write *pending* if it changed, or with *anew*; raises OSError.
 
-        Receivers add to the table what they appended since it was last written, so it is written *anew*, unchanged,
-        after everything that was carried: what was delivered meanwhile would count for ever else.
+        *carried_until*: what was accepted before it is in *pending*. Receivers add to the table what they accepted
+        since, so it is written *anew*, unchanged, after everything that was carried: what was delivered meanwhile would
+        count for ever else.
         """
+        if pending == self._written and not anew:
+            return
+        rows = sorted((ref.uid, size) for ref, size in pending.items() if size > 0)
         table = PendingTable(
             format=FORMAT,
-            subscriptions=[
-                PendingBytes(uid=ref.uid, bytes=size)
-                for ref, size in sorted(pending.items(), key=lambda item: item[0].uid)
-                if size > 0
-            ],
+            subscriptions=[PendingBytes(uid=uid, bytes=size) for uid, size in rows],
+            carried_until=carried_until,
         )
-        content = table.SerializeToString(deterministic=True)
-        if content == self._written and not anew:
-            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, content, durable=False)
-        self._written = content
+        replace_file(self._path, table.SerializeToString(deterministic=True), durable=False)
+        self._written = dict(pending)
+
+
+class Share:
+    """Looks in the store's thread and tells in another, in turns."""
+
+    def __init__(self, file: ShareFile, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.carried = 0
+        """Records carried so far: whoever carries counts them."""
+        self._file = file
+        self._clock = clock
+        self._found: tuple[Mapping[SubscriptionRef, int], int] = ({}, 0)
+        self._seen, self._told = 0, -1
+        self._took = 0.0
+
+    def look(self, store: Pending, carried_until: int) -> None:
+        """Look up what waits, everything accepted before *carried_until* included; raises StoreUnavailable."""
+        began = self._clock()
+        self._seen = self.carried
+        self._found = store.pending_bytes(), carried_until
+        self._took = self._clock() - began
+
+    def tell(self) -> float:
+        """Write what was found; seconds until it is time to look again. Raises OSError: the next one writes all."""
+        began = self._clock()
+        self._file.write(*self._found, anew=self._seen != self._told)
+        self._told = self._seen
+        took = self._took + self._clock() - began
+        return min(_LATEST, max(_SOONEST, _PART * took))

@@ -1,17 +1,20 @@
 """
-What the store needs done now and then, in small bites: pausing, expiry, retirement, purging, and telling how much waits.
+What the store needs done now and then, in small bites: pausing, expiry, retirement and purging.
 
 Each bite is bounded in rows and each round in time, since claims and carrying wait for the same thread.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hookline_receiver.carrying.routebook import RouteBook
-from hookline_receiver.event import RouteRef, SubscriptionRef
 from hookline_receiver.store.port import EventStore, Filter, Retention, RouteBacklog
+
+if TYPE_CHECKING:
+    from hookline_receiver.event import RouteRef
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,6 @@ class UpkeepLimits:
 class Round:
     """What one round found."""
 
-    pending: Mapping[SubscriptionRef, int]
-    """Bytes by subscription."""
     backlog: Sequence[RouteBacklog] | None
     """None: not counted in this round."""
     ended: int
@@ -81,7 +82,7 @@ class Upkeep:
             ended = self._expire(store, book, now, until) + self._retire(store, book, now, until)
             self._purge(store, book, now, until)
         backlog = store.backlog(Filter()) if self._due("backlog", now, self._limits.backlog) else None
-        return Round(store.pending_bytes(), backlog, ended, released)
+        return Round(backlog, ended, released)
 
     def _pause(self, store: EventStore, book: RouteBook, now: int) -> bool:
         if self._paused is not None and self._paused[0] is book:

@@ -122,7 +122,7 @@ async def test_who_is_known_is_told_why(head: dict[str, Any], fields: dict[str, 
 async def test_a_subscription_over_its_share_is_refused_alone() -> None:
     """One tenant's dead handler never makes others get 503."""
     rig = Rig(an_endpoint("/acme/chat", max_pending_bytes=50), an_endpoint("/acme/more", max_pending_bytes=50))
-    rig.shares.appended("uid-acme-chat", 50)
+    rig.shares.renew({"uid-acme-chat": 50}, 0)
 
     refused = await refusal(rig)
     other = await rig.acceptance.accept(a_head(path=b"/acme/more"), receiving(EVENT))

@@ -47,6 +47,37 @@ async def test_nothing_is_carried_past_a_record_that_a_live_worker_has_not_finis
     assert stored_ids(rig.store) == [first.ingest_id, second.ingest_id, third.ingest_id]
 
 
+async def test_it_says_up_to_which_stamp_everything_is_in_the_store() -> None:
+    """Receivers stop counting by it what they took: said too early it counts for nothing, too late it counts twice."""
+    rig = Rig(limits=CarrierLimits(batch_events=4))
+    before = rig.worker("before", earlier_boot=True)
+    workers = [rig.worker("a"), rig.worker("b")]
+    rig.ticks.now = 1_000_000
+    for _ in range(6):
+        await rig.append(before, encode(an_event()))
+    rig.ticks.now = 100
+    stamps = {}
+    for number in range(20):
+        event = an_event()
+        await rig.append(workers[number * 5 % 2], encode(event))
+        stamps[event.ingest_id] = rig.ticks.now
+    workers[0].incomplete_from = 118
+    rig.ticks.now += 1
+
+    more, said = True, [rig.carrier.carried_until]
+    while more:
+        more = rig.carrier.step().more
+        said.append(rig.carrier.carried_until)
+        stored = set(stored_ids(rig.store))
+        assert stored.issuperset(one for one, stamp in stamps.items() if stamp < said[-1])
+        assert said[-1] <= max([0, *(stamp for one, stamp in stamps.items() if one in stored)]) + 1
+
+    assert said == sorted(said)
+    assert said[0] == said[1] == 0
+    assert said[-1] == 118
+    assert len(set(said)) > 4
+
+
 async def test_an_idle_worker_holds_nobody_up() -> None:
     """Most workers are idle most of the time, and write nothing then."""
     rig = Rig()

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import pytest
+
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_receiver.carrying.routebook import RouteBook
+from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.forwarder.breaker import BreakerState
 from hookline_receiver.forwarder.metrics import Metrics
-from hookline_receiver.forwarder.share import ShareFile
+from hookline_receiver.forwarder.share import Share, ShareFile
 from hookline_receiver.forwarder.upkeep import Upkeep, UpkeepLimits
+from hookline_receiver.store.memory import MemoryEventStore
 from hookline_receiver.store.port import Filter
 from support.forwarder import CHAT, SECOND, a_book, a_route, a_subscription, an_event
 from support.loop import NOON, LoopRig, settle
@@ -126,24 +130,56 @@ def test_receivers_are_told_what_waits(tmp_path: Path) -> None:
     share = ShareFile(path)
     other = SubscriptionRef("uid-other", "acme", "other")
 
-    share.write({CHAT: 700, other: 0}, anew=False)
+    share.write({CHAT: 700, other: 0}, 5, anew=False)
 
     table = routing.PendingTable.FromString(path.read_bytes())
-    assert table.format == 1
+    assert (table.format, table.carried_until) == (1, 5)
     assert [(one.uid, one.bytes) for one in table.subscriptions] == [("uid-chat", 700)]
 
 
 def test_the_table_is_written_again_after_something_was_carried(tmp_path: Path) -> None:
     """Receivers add what they took since the last table: without a new one, what was delivered would count for ever."""
     path = tmp_path / "pending.binpb"
-    share = ShareFile(path)
-    share.write({}, anew=False)
-    first = path.stat().st_ino, path.stat().st_mtime_ns
+    share = Share(ShareFile(path))
+    store = MemoryEventStore(same=same_event)
 
-    share.write({}, anew=False)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == first
-    share.write({}, anew=True)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) != first
+    def told(carried_until: int) -> int:
+        share.look(store, carried_until)
+        share.tell()
+        return routing.PendingTable.FromString(path.read_bytes()).carried_until
+
+    assert [told(1), told(2)] == [1, 1]
+    share.carried += 1
+    assert [told(3), told(4)] == [3, 3]
+
+
+def test_a_table_that_could_not_be_written_is_written_the_next_time(tmp_path: Path) -> None:
+    """A full disk must not leave receivers with sums of long ago."""
+    (tmp_path / "share").write_text("in the way")
+    path = tmp_path / "share" / "pending.binpb"
+    share = Share(ShareFile(path))
+    store = MemoryEventStore(same=same_event)
+    share.carried += 1
+    share.look(store, 7)
+    with pytest.raises(OSError, match="share"):
+        share.tell()
+
+    (tmp_path / "share").unlink()
+    share.look(store, 8)
+    share.tell()
+
+    assert routing.PendingTable.FromString(path.read_bytes()).carried_until == 8
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0001, 0.2), (0.01, 0.5), (3.0, 1.0)], ids=["small", "large", "slow"])
+def test_tables_that_take_long_are_written_rarely(tmp_path: Path, took: float, pause: float) -> None:
+    """Ten thousand subscriptions must not keep the forwarder busy with writing down what waits."""
+    clock = iter([0.0, took / 2, 10.0, 10.0 + took / 2])
+    share = Share(ShareFile(tmp_path / "pending.binpb"), lambda: next(clock))
+
+    share.look(MemoryEventStore(same=same_event), 0)
+
+    assert share.tell() == pytest.approx(pause)
 
 
 async def test_metrics_do_not_grow_with_the_number_of_subscriptions() -> None:

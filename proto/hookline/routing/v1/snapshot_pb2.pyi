@@ -711,8 +711,13 @@ class PendingTable(_message.Message):
 
     FORMAT_FIELD_NUMBER: _builtins.int
     SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    CARRIED_UNTIL_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Of this message; a reader refuses one newer than it knows. Now 1."""
+    carried_until: _builtins.int
+    """Everything accepted before this is in the sums, nanoseconds of the machine's monotonic clock, as records of journals
+    are stamped. 0, or later than now (of an earlier boot): nothing is known to be.
+    """
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingBytes]:
         """Only subscriptions with something pending."""
@@ -722,10 +727,11 @@ class PendingTable(_message.Message):
         *,
         format: _builtins.int = ...,
         subscriptions: _abc.Iterable[Global___PendingBytes] | None = ...,
+        carried_until: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "subscriptions", b"subscriptions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_until", b"carried_until", "format", b"format", "subscriptions", b"subscriptions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
