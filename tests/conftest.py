@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.kubernetes import network
+from tools.kubernetes import why_not
+
 TESTS = Path(__file__).parent
+
+pytest_plugins = ("support.kubernetes.fixtures",)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,16 @@ NEEDS = (
     Need("needs_go", "Go (1.24 or later)", lambda: shutil.which("go") is not None),
     Need("needs_node", "Node (20 or later) and npm", lambda: all(map(shutil.which, ("node", "npm")))),
     Need("needs_cc", "a C compiler on Linux", lambda: shutil.which("cc") is not None and sys.platform == "linux"),
+    Need(
+        "needs_kubernetes",
+        "etcd, kube-apiserver and kubectl, in KUBEBUILDER_ASSETS or built by Go (1.26 or later)",
+        lambda: not os.environ.get("HOOKLINE_WITHOUT_KUBERNETES") and not why_not(),
+    ),
+    Need(
+        "needs_network_namespace",
+        "network namespaces: root on Linux, or user namespaces",
+        lambda: network.how() is not None,
+    ),
 )
 
 LAYERS = (
