@@ -29,6 +29,7 @@ from hookline_routes.resource import (
     WebhookGateway,
     WebhookSubscription,
 )
+from hookline_routes.triggers import CATEGORIES, nearest
 
 _REFERENCES = frozenset(
     (
@@ -129,12 +130,23 @@ def _compile_route(
 ) -> routing.Route:
     path = ("spec", "routes", index)
     before = len(problems.found)
+    _check_triggers(spec, problems, (*path, "match", "triggers"))
     if complaint:
         problems.add(Severity.ERROR, Reason.INVALID_EXPRESSION, (*path, "match", "expression"), complaint)
     _check_grant(spec, subscription, context, problems, (*path, "handler", "serviceRef"))
     ca_pem = _resolve_ca(spec, subscription, context, problems, (*path, "handler", "tls"))
     held = any(each.is_error for each in problems.found[before:])
     return table.route(spec, ca_pem, tls=not context.inputs.omit_handler_tls, held=held)
+
+
+def _check_triggers(spec: RouteSpec, problems: _Problems, path: tuple[str | int, ...]) -> None:
+    """Unknown ones are taken, since CometChat adds some; but most of them are typing mistakes, and match nothing ever."""
+    for index, trigger in enumerate(spec.match.triggers):
+        if trigger not in CATEGORIES:
+            near = nearest(trigger)
+            hint = f'did you mean "{near}"?' if near else "it matches events that CometChat is not known to send"
+            message = f'"{trigger}" is no trigger that is known; {hint}'
+            problems.add(Severity.WARNING, Reason.UNKNOWN_TRIGGER, (*path, index), message)
 
 
 def _check_grant(

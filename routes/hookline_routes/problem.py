@@ -25,6 +25,7 @@ class Reason(StrEnum):
     UNKNOWN_KIND = "UnknownKind"
     DUPLICATE_OBJECT = "DuplicateObject"
     INVALID_EXPRESSION = "InvalidExpression"
+    UNKNOWN_TRIGGER = "UnknownTrigger"
     NO_MATCHING_GATEWAY = "NoMatchingGateway"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     TOO_MANY_SUBSCRIPTIONS = "TooManySubscriptions"

@@ -39,6 +39,7 @@ from hookline_routes.resource import (
     WebhookGateway,
     WebhookSubscription,
 )
+from hookline_routes.triggers import Category
 from hookline_routes.units import SECOND
 
 MILLISECOND = SECOND // 1000
@@ -49,11 +50,8 @@ MAX_ROUTES = 32
 MAX_SECRET_REFS = 4
 MAX_PATH = 512
 MAX_PODS = 1000
-
-CATEGORIES = (
-    "message", "user", "group", "call", "meeting", "media", "moderation", "campaign", "notification", "legacy", "unknown"
-)  # fmt: skip
-"""The contract's categories."""
+MAX_BODY = 16 * MIB
+"""What the receiver's HTTP side reads of a body at most."""
 
 _PATH = Pattern(
     re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"),
@@ -62,7 +60,7 @@ _PATH = Pattern(
 )
 _APP_ID = Pattern(re.compile(r"[A-Za-z0-9_-]+"), "an app id (a string of letters and digits, in quotes)", 64)
 _TRIGGER = Pattern(re.compile(r"[A-Za-z0-9_.:-]+"), "a trigger (letters, digits, '_' and '-')", 128)
-_CATEGORY = Pattern(re.compile("|".join(CATEGORIES)), " or ".join(CATEGORIES), 32)
+_CATEGORY = Pattern(re.compile("|".join(Category)), " or ".join(Category), 32)
 _RECEIVER_TYPE = Pattern(re.compile("user|group"), "user or group", 8)
 _HOSTNAME = Pattern(NAME.regex, "a host name (lower-case letters, digits, '-' and '.')", 253)
 _OPERATOR = Pattern(re.compile("In|NotIn|Exists|DoesNotExist"), "In or NotIn or Exists or DoesNotExist", 16)
@@ -250,7 +248,7 @@ def _route(fields: Fields, namespace: str) -> RouteSpec:
 def _match(fields: Fields) -> MatchSpec:
     match = MatchSpec(
         triggers=fields.texts("triggers", _TRIGGER, 128),
-        categories=fields.texts("categories", _CATEGORY, len(CATEGORIES)),
+        categories=fields.texts("categories", _CATEGORY, len(Category)),
         receiver_types=fields.texts("receiverTypes", _RECEIVER_TYPE, 2),
         expression=fields.text("expression", ANY_TEXT, ""),
     )
@@ -411,7 +409,7 @@ def _requirement(fields: Fields) -> LabelRequirement:
 
 def _limits(fields: Fields) -> GatewayLimits:
     limits = GatewayLimits(
-        max_body_bytes=fields.quantity("maxBodySize", KIB, 64 * MIB, 2 * MIB),
+        max_body_bytes=fields.quantity("maxBodySize", KIB, MAX_BODY, 2 * MIB),
         max_pending_bytes=fields.quantity("maxPendingBytesPerSubscription", MIB, 1 << 50, GIB),
         max_subscriptions=fields.integer("maxSubscriptions", 1, 1_000_000) if fields.has("maxSubscriptions") else 0,
         rate_limit=_rate_limit(fields),

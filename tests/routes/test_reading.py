@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hookline_receiver.edge.settings import EdgeSettings
 from hookline_routes.compile import compile
 from hookline_routes.manifest import read_manifests
 from hookline_routes.reading import default_gateway, read_object
@@ -25,6 +26,22 @@ def test_a_manifest_and_an_api_server_say_the_same() -> None:
     plain = [read_object(document) for document in yaml.safe_load_all(text)]
 
     assert tuple(plain) == read_manifests({"acme.yaml": text}).objects
+
+
+def test_no_gateway_may_allow_bodies_that_the_receiver_does_not_read() -> None:
+    """A limit that is taken and does not hold is found out by the first event that is refused."""
+    gateway = {"apiVersion": "hookline.dev/v1alpha1", "kind": "WebhookGateway", "metadata": {"name": "default"}}
+
+    most = read_object({**gateway, "spec": {"limits": {"maxBodySize": "16Mi"}}})
+    more = read_object({**gateway, "spec": {"limits": {"maxBodySize": "16385Ki"}}})
+
+    assert isinstance(most, WebhookGateway)
+    assert most.limits.max_body_bytes == EdgeSettings().body_max_bytes
+    assert isinstance(more, Unreadable)
+    assert [str(each) for each in more.problems] == [
+        "WebhookGateway default/default: spec.limits.maxBodySize: "
+        'must be a quantity such as "2Mi" from 1Ki to 16Mi, got "16385Ki"'
+    ]
 
 
 def test_what_is_left_out_has_the_documented_default() -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hookline_receiver.cometchat.rules import RULES
-from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY
+from hookline_routes.triggers import CATEGORIES, NAMES_ONLY
 from tools.reference.__main__ import DOCS, REFERENCE, files, stale
 from tools.reference.contract import ROOT, messages
 

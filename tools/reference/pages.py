@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from hookline_receiver.cometchat.rules import Rule
-from hookline_receiver.cometchat.triggers import CATEGORIES
+from hookline_routes.triggers import CATEGORIES
 from tools.reference import words
 from tools.reference.contract import Message
 from tools.reference.payloads import Example

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hookline.cometchat.v1.payload_pb2 import Payload
 from hookline_receiver.cometchat import identity
-from hookline_receiver.cometchat.triggers import CATEGORIES
 from hookline_receiver.cometchat.typed.events import FIELDS
+from hookline_routes.triggers import CATEGORIES
 from tools.reference import words
 from tools.reference.payloads import Example
 

@@ -18,9 +18,9 @@ from functools import lru_cache
 import msgspec
 
 from hookline_receiver.cometchat.mending import REPLACEMENT, mended
-from hookline_receiver.cometchat.triggers import RECEIPTS, category_of
 from hookline_receiver.cometchat.wire import Data, OddPayload, Payload, Scalar, salvaged
 from hookline_receiver.event import Envelope
+from hookline_routes.triggers import RECEIPTS, category_of
 
 MAX_TRIGGER_LENGTH = 256
 """Characters. The longest known trigger has 36; the name is repeated in attributes, file records and answers."""

@@ -14,8 +14,8 @@ from hookline_cli.simulate.stage import MARK
 from hookline_cli.simulate.world import Size
 from hookline_receiver.cometchat.envelope import Reading, read
 from hookline_receiver.cometchat.identity import identify
-from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY
 from hookline_receiver.cometchat.typed import to_payload
+from hookline_routes.triggers import CATEGORIES, NAMES_ONLY
 
 A_DAY = moments(Script(), seed=1)
 

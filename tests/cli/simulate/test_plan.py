@@ -6,7 +6,7 @@ from hookline_cli.simulate.payloads import read_samples
 from hookline_cli.simulate.plan import Kind, Mix, Shot, make_plan
 from hookline_receiver.cometchat.envelope import NotAnEvent, Reading, read
 from hookline_receiver.cometchat.identity import identify
-from hookline_receiver.cometchat.triggers import CATEGORIES
+from hookline_routes.triggers import CATEGORIES
 
 SAMPLES = read_samples()
 

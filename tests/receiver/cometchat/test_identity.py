@@ -13,9 +13,9 @@ from hookline_receiver.cometchat.envelope import Reading, read
 from hookline_receiver.cometchat.identity import identify
 from hookline_receiver.cometchat.rules import RULES
 from hookline_receiver.cometchat.sameness import same_event
-from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY
 from hookline_receiver.cometchat.wire import Data
 from hookline_receiver.event import Identity
+from hookline_routes.triggers import CATEGORIES, NAMES_ONLY
 from support.cometchat import (
     Payload,
     a_payload,

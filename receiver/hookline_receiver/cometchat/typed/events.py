@@ -5,9 +5,9 @@ from typing import Any
 
 from hookline.cometchat.v1.call_pb2 import CallSignal
 from hookline.cometchat.v1.payload_pb2 import Payload
-from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY, RECEIPTS, SIGNALLING
 from hookline_receiver.cometchat.typed.filling import Json, an_object, fill, within
 from hookline_receiver.cometchat.typed.values import Budget, Malformed, fill_time, text
+from hookline_routes.triggers import CATEGORIES, NAMES_ONLY, RECEIPTS, SIGNALLING
 
 FIELDS: Mapping[str, str] = {trigger: trigger.replace("-", "_") for trigger in CATEGORIES if trigger not in NAMES_ONLY}
 """The field of `Payload` that holds the events of each trigger."""

@@ -19,8 +19,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hookline.cometchat.v1.payload_pb2 import Payload
-from hookline_receiver.cometchat.triggers import CATEGORIES, NAMES_ONLY
 from hookline_receiver.cometchat.typed import to_payload
+from hookline_routes.triggers import CATEGORIES, NAMES_ONLY
 from support.cometchat import Payload as Json
 from support.cometchat import body_of, every_payload
 

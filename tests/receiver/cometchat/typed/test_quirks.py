@@ -13,9 +13,9 @@ from google.protobuf.json_format import MessageToDict
 
 from hookline.cometchat.v1.payload_pb2 import Payload
 from hookline.handler.v1.handler_pb2 import DeliverRequest, Delivery, Untyped
-from hookline_receiver.cometchat.triggers import NAMES_ONLY
 from hookline_receiver.cometchat.typed import to_payload
 from hookline_receiver.cometchat.typed.values import MAX_STRUCT_DEPTH, MAX_VALUES
+from hookline_routes.triggers import NAMES_ONLY
 from support.cometchat import Payload as Json
 from support.cometchat import a_payload, body_of, changed, every_payload, sample, without
 

@@ -1,5 +1,6 @@
 """Every trigger that CometChat is known to send, and the category that the contract puts it in."""
 
+import difflib
 from enum import StrEnum
 
 
@@ -137,6 +138,12 @@ def category_of(trigger: str, *, legacy_shape: bool = False) -> str:
     if legacy_shape and trigger in RECEIPTS:
         return Category.LEGACY.value
     return CATEGORIES.get(trigger) or _guess(trigger)
+
+
+def nearest(trigger: str) -> str:
+    """The known trigger that was probably meant by one that is not known; "" if none is like it."""
+    near = difflib.get_close_matches(trigger, CATEGORIES, 1, cutoff=0.75)
+    return near[0] if near else ""
 
 
 def _guess(trigger: str) -> str:
