@@ -27,6 +27,9 @@ SLOTS = 65_536
 PATIENCE = 0.05
 """Seconds to wait for a worker that stands still in the middle of a decision; a decision takes microseconds."""
 
+_WAIT_AGAIN = 1.0
+"""Seconds after a wait in vain in which there is no other: each one stops the loop, for all tenants."""
+
 _RETRY = 0.0002
 _PROBES = 16
 _SLOT = struct.Struct("<QQ")
@@ -38,6 +41,7 @@ class Buckets:
     def __init__(self, file: Path, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
+        self._waits_from = 0.0
         self._table = share(file, SLOTS * _SLOT.size)
         self._fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
 
@@ -85,13 +89,18 @@ class Buckets:
         Keep other workers from the bucket for the microseconds that a decision takes.
 
         A worker that stands still while it holds the lock (stopped, or without a processor) must not stop the others'
-        loops: after PATIENCE the decision is made without it, and may let requests through that another one counted.
+        loops: after PATIENCE the decision is made without it, and may let requests through that another one counted. At
+        worst the one that stood still writes down what it read before: what the others took meanwhile, one burst at
+        most, may be taken again.
         """
-        deadline = time.monotonic() + self._patience
+        began = time.monotonic()
+        deadline = began + self._patience if began >= self._waits_from else began
         while True:
             with suppress(BlockingIOError, PermissionError):
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
                 return True
-            if time.monotonic() >= deadline:
+            if (now := time.monotonic()) >= deadline:
+                if deadline > began:
+                    self._waits_from = now + _WAIT_AGAIN
                 return False
             time.sleep(_RETRY)

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -142,6 +143,25 @@ def test_a_worker_that_stands_still_stops_nobody(tmp_path: Path) -> None:
 
         holder.kill()
     assert answers == [False, False, True]
+    buckets.close()
+
+
+def test_a_wait_in_vain_is_not_repeated_for_each_request(tmp_path: Path) -> None:
+    """Each one stops the loop: a tenant who goes on sending would slow down everybody for as long as a worker stands."""
+    file = tmp_path / "rates"
+    holding = "import sys, time\n" + HOLD
+    with subprocess.Popen([sys.executable, "-c", holding, str(file)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        buckets = Buckets(file, Moment(), patience=0.5)
+
+        began = time.monotonic()
+        for _ in range(60):
+            buckets.take("uid", RateLimit(0.001, 2))
+        took = time.monotonic() - began
+
+        holder.kill()
+    assert 0.5 <= took < 15, "60 waits in vain are 30 s"
     buckets.close()
 
 
