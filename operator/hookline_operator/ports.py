@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from hookline_operator.observe.objects import Declared, EndpointSlice, Namespace, Pod, SeenSecret, Service
-from hookline_routes.resource import ObjectKey, ReferenceGrant
+from hookline_routes.resource import ConfigMap, ObjectKey, ReferenceGrant, Secret
 
 K_contra = TypeVar("K_contra", contravariant=True)
 
@@ -41,6 +41,14 @@ class ClusterView(Protocol):
     def grants(self) -> Mapping[ObjectKey, ReferenceGrant]:
         """Empty where the cluster does not know the kind."""
 
+    @property
+    def config_maps(self) -> Mapping[ObjectKey, ConfigMap]:
+        """Those that routes name as authorities; read on demand, at most a minute old."""
+
+    @property
+    def ca_secrets(self) -> Mapping[ObjectKey, Secret]:
+        """Secrets of any type that routes name as authorities; read on demand, at most a minute old."""
+
     def slices_of(self, service: ObjectKey) -> tuple[EndpointSlice, ...]:
         """The EndpointSlices of a Service, sorted by name."""
 
@@ -60,6 +68,9 @@ class Lane(Protocol[K_contra]):
 
 class Leadership(Protocol):
     """Whether this replica may write."""
+
+    def remaining(self) -> float:
+        """Seconds for which the Lease is surely held; 0 if it isn't."""
 
     def is_leading(self) -> bool:
         """Whether the Lease is surely held now; asked directly before every write."""

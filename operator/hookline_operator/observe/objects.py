@@ -7,8 +7,17 @@ beside a typed object.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from hookline_routes.resource import ObjectKey, Secret, Unreadable, WebhookGateway, WebhookSubscription
+from hookline_routes.resource import (
+    ConfigMap,
+    ObjectKey,
+    ReferenceGrant,
+    Secret,
+    Unreadable,
+    WebhookGateway,
+    WebhookSubscription,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,8 @@ class Pod:
     deleting: bool
     plane: str = ""
     """Annotation hookline.dev/plane of our own receiver pods; "" for all others."""
+    agent_port: int = 0
+    """Annotation hookline.dev/agent-port of our own receiver pods: where its agent answers; 0: the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +140,36 @@ class Namespace:
     resource_version: int
     labels: Mapping[str, str]
     deleting: bool = False
+
+
+class KindName(StrEnum):
+    """The kinds that are looked at."""
+
+    SUBSCRIPTIONS = "subscriptions"
+    GATEWAYS = "gateways"
+    SECRETS = "secrets"
+    SERVICES = "services"
+    SLICES = "slices"
+    PODS = "pods"
+    NAMESPACES = "namespaces"
+    GRANTS = "grants"
+    CONFIG_MAPS = "config_maps"
+    """Those that routes name as authorities: read on demand, not watched."""
+    CA_SECRETS = "ca_secrets"
+    """Secrets that routes name as authorities: read on demand, not watched."""
+
+
+Value = Declared | SeenSecret | Service | EndpointSlice | Pod | Namespace | ReferenceGrant | ConfigMap | Secret
+"""What is kept of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is true of one object now was not before. A namespace's key has its name alone."""
+
+    kind: KindName
+    key: ObjectKey
+    old: Value | None
+    """None: it was not there."""
+    new: Value | None
+    """None: it is gone."""
