@@ -1,0 +1,106 @@
+"""A WebhookSubscription but for its routes: gateway, path, credentials, limits, data plane."""
+
+import re
+
+from hookline_routes.fields import KEY, LABEL, NAME, Fields, Pattern, Report
+from hookline_routes.problem import Reason
+from hookline_routes.reading.capacity import HOUR, read_rate_limit, read_scaling
+from hookline_routes.reading.route import read_routes
+from hookline_routes.resource import (
+    DataPlaneSpec,
+    GatewayRef,
+    Metadata,
+    PlaneMode,
+    SecretRef,
+    WebhookSubscription,
+)
+from hookline_routes.units import SECOND
+
+MAX_SECRET_REFS = 4
+MAX_PATH = 512
+_PATH = Pattern(
+    re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"),
+    f"an absolute path of at most {MAX_PATH} characters (letters, digits and -._~!$&'()*+,;=:@/)",
+    MAX_PATH,
+)
+_APP_ID = Pattern(re.compile(r"[A-Za-z0-9_-]+"), "an app id (a string of letters and digits, in quotes)", 64)
+
+
+def read_subscription(fields: Fields, metadata: Metadata, report: Report) -> WebhookSubscription:
+    """The subscription; what is wrong with it goes into *report*."""
+    spec = fields.section("spec", required=True)
+    deduplication, retention = spec.section("deduplication"), spec.section("retention")
+    subscription = WebhookSubscription(
+        metadata=metadata,
+        gateway_ref=_gateway_ref(spec.section("gatewayRef")),
+        path=_path(spec, metadata),
+        app_ids=spec.texts("appIds", _APP_ID, 64),
+        secret_refs=_secret_refs(spec),
+        routes=read_routes(spec, metadata.namespace),
+        deduplication_window=deduplication.duration("window", SECOND, 168 * HOUR, HOUR),
+        rate_limit=read_rate_limit(spec),
+        retain_delivered=retention.duration("delivered", 0, 720 * HOUR, 24 * HOUR),
+        retain_dead=retention.duration("dead", HOUR, 2160 * HOUR, 168 * HOUR),
+        suspend=spec.boolean("suspend", False),
+        data_plane=_data_plane(spec),
+        origin=report.origin,
+    )
+    for section in (deduplication, retention, spec):
+        section.close()
+    return subscription
+
+
+def _gateway_ref(fields: Fields) -> GatewayRef:
+    ref = GatewayRef(fields.text("name", LABEL, "default"), fields.text("namespace", LABEL, ""))
+    fields.close()
+    return ref
+
+
+def _path(spec: Fields, metadata: Metadata) -> str:
+    prefix = f"/{metadata.namespace}/"
+    path = spec.text("path", _PATH, "")
+    if not path:
+        return f"{prefix}{metadata.name}"
+    if not path.startswith(prefix) or path == prefix:
+        spec.wrong("path", f'must start with "{prefix}" and go on, got "{path}"', Reason.PATH_NOT_ALLOWED)
+    segments = path[1:].split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
+        spec.wrong("path", f'must have no empty, "." or ".." segments, got "{path}"')
+    return path
+
+
+def _secret_refs(spec: Fields) -> tuple[SecretRef, ...]:
+    auth = spec.section("auth")
+    basic = auth.section("basic")
+    refs = basic.objects("secretRefs", 0, MAX_SECRET_REFS, _secret_ref)
+    if len({ref.name for ref in refs}) < len(refs):
+        basic.wrong("secretRefs", "must name each Secret once")
+    basic.close()
+    auth.close()
+    return refs
+
+
+def _secret_ref(fields: Fields) -> SecretRef:
+    return SecretRef(
+        fields.text("name", NAME),
+        fields.text("usernameKey", KEY, "username"),
+        fields.text("passwordKey", KEY, "password"),
+    )
+
+
+def _data_plane(spec: Fields) -> DataPlaneSpec:
+    plane = spec.section("dataPlane")
+    mode = plane.one_of("mode", PlaneMode, PlaneMode.SHARED)
+    given = plane.has("dedicated")
+    dedicated = plane.section("dedicated")
+    if given != (mode is PlaneMode.DEDICATED):
+        plane.wrong("dedicated", "is required when mode is Dedicated, and forbidden otherwise")
+    scaling = read_scaling(dedicated, 50)
+    if given and scaling is None:
+        dedicated.wrong("scaling", "is required")
+    resources = dedicated.section("resources")
+    amounts = {name: resources.strings(name, 2) for name in ("requests", "limits") if resources.has(name)}
+    resources.ignore("requests", "limits")
+    for section in (resources, dedicated, plane):
+        section.close()
+    return DataPlaneSpec(mode, scaling, amounts)
