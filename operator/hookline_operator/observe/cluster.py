@@ -110,11 +110,9 @@ class Cluster:
         store = self._stores[kind]
         unknown = [key for key, seen in there.items() if self._is_unknown(store, key, seen)]
         ghosts = [
-            key
-            for key, known in store.versions.items()
-            if known.resource_version <= position and (key not in there or there[key].uid != known.uid)
+            key for key, known in store.versions.items() if key not in there and known.resource_version <= position
         ]
-        return Differences(tuple(unknown), tuple(key for key in ghosts if key not in there))
+        return Differences(tuple(unknown), tuple(ghosts))
 
     def drop(self, kind: KindName, key: ObjectKey, position: int) -> Change | None:
         """It was not there at *position*; None if a later version is known."""

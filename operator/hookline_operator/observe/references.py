@@ -11,8 +11,13 @@ class Named:
     """Something that subscriptions name."""
 
     what: str
-    """secret, config_map, ca_secret, service, services_of, namespace, gateway, path or uid."""
+    """secret, config_map, ca_secret, service, services_of, namespace, gateway, uid, or a path: "/…"."""
     key: ObjectKey
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a path at the gateway `key`."""
+        return self.what.startswith("/")
 
 
 def secret(key: ObjectKey) -> Named:
@@ -47,7 +52,7 @@ def gateway(key: ObjectKey) -> Named:
 
 def path(gateway: ObjectKey, path: str) -> Named:
     """A path at a gateway: of several that want it one gets it."""
-    return Named(f"path {path}", gateway)
+    return Named(path, gateway)
 
 
 def uid(value: str) -> Named:
@@ -86,6 +91,10 @@ class References:
     def are_named(self, named: Named) -> bool:
         """Whether any subscription names it."""
         return named in self._naming
+
+    def services(self) -> frozenset[ObjectKey]:
+        """All Services that are named."""
+        return frozenset(named.key for named in self._naming if named.what == "service")
 
     def authorities(self) -> frozenset[Named]:
         """All ConfigMaps and Secrets with authorities that are named."""
