@@ -171,7 +171,7 @@ class Worker:
         self._ops = OpsServer(self._workers, self.status, self.publish)
         await self._ops.start(*ops_address(settings.ops_bind))
         pending = PendingFile(settings.pending, self._shares)
-        for work in (self._routes.follow(), pending.follow(), self._beat()):
+        for work in (self._routes.follow(self.publish), pending.follow(), self._beat()):
             self._tasks.append(asyncio.create_task(self._watched(work)))
         log.info("worker ready", extra={"number": self._context.number, "not_ready": self.status().not_ready})
 

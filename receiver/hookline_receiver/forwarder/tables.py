@@ -1,20 +1,32 @@
 """
 The tables that others write for the forwarder, swapped in while it runs.
 
-A table is a file of one message, replaced whole. One that is missing, can't be read or is of a newer format leaves the
-last good one in force; `healthy` says whether the one in force is what the file says.
+A table is a file of one message, replaced whole, or an index that names parts, of which only new ones are read. One that
+is missing, can't be read or is of a newer format leaves the last good one in force; `healthy` says whether the one in
+force is what the file says.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from hookline.routing.v1 import snapshot_pb2 as pb
-from hookline_receiver.carrying.routebook import FORMAT, Handler, RouteBook, TableRefused, compile_book
+from hookline_receiver.carrying.routebook import (
+    EMPTY_BOOK,
+    FORMAT,
+    BookPart,
+    Handler,
+    RouteBook,
+    TableRefused,
+    compile_part,
+    refuse_newer,
+)
+from hookline_receiver.parts import Parts, PartUnreadable, read_part
 from hookline_routes.match import CompiledMatch, compile_match
 
 log = logging.getLogger(__name__)
@@ -30,6 +42,7 @@ class TableFile(Generic[T]):
         self._parse = parse
         self._lock = threading.Lock()
         self._signature: tuple[int, int, int] | None = None
+        self._told: tuple[tuple[int, int, int], str] | None = None
         self._table: T | None = None
         self._healthy = False
 
@@ -58,23 +71,26 @@ class TableFile(Generic[T]):
             return False
         try:
             table = self._parse(self._path.read_bytes())
+        except PartUnreadable as error:
+            return self._fail(signature, str(error), missing=False, again=True)
         except (OSError, DecodeError, TableRefused, ValueError) as error:
             return self._fail(signature, str(error), missing=False)
         self._table, self._signature, self._healthy = table, signature, True
         log.info("a table was read", extra={"file": str(self._path), "size": stat.st_size})
         return True
 
-    def _fail(self, signature: tuple[int, int, int], reason: str, *, missing: bool) -> bool:
-        """Keep the last good one; say so once for each file that is no good."""
+    def _fail(self, signature: tuple[int, int, int], reason: str, *, missing: bool, again: bool = False) -> bool:
+        """Keep the last good one; say so once for each file that is no good. *again*: the same file may do next time."""
         self._healthy = False
-        if signature != self._signature:
+        if (signature, reason) != self._told:
             level = logging.WARNING if missing else logging.ERROR
             log.log(
                 level,
                 "a table can't be read, the last good one stays in force",
                 extra={"file": str(self._path), "reason": reason, "in_force": self._table is not None},
             )
-        self._signature = signature
+        self._told = (signature, reason)
+        self._signature = None if again else signature
         return False
 
 
@@ -84,29 +100,61 @@ class Routes(TableFile[RouteBook]):
     def __init__(self, path: Path) -> None:
         super().__init__(path, self._read)
         self._matchers: dict[bytes, CompiledMatch] = {}
+        self._parts: dict[str, BookPart] = {}
 
     def book(self) -> RouteBook | None:
         """The routes in force; None: none was ever read."""
         return self.current
 
     def _read(self, content: bytes) -> RouteBook:
-        """Compile the table; expressions that were compiled for the last one are taken over."""
-        before, self._matchers = self._matchers, {}
+        """The next book: parts and subscriptions that the last one had are taken over as they are."""
+        index = pb.ForwarderSnapshot.FromString(content)
+        refuse_newer("route table", index.format)
+        names = dict.fromkeys(part.name for part in index.parts)
+        stay = {name: part for name, part in self._parts.items() if name in names}
+        gone = [part for name, part in self._parts.items() if name not in names]
+        plans = ChainMap(*(dict(part.plans) for part in gone))
+        come = {
+            name: compile_part(self._subscriptions(name), self._matcher, plans) for name in names if name not in stay
+        }
+        if index.subscriptions:
+            come[_ITSELF] = compile_part(index.subscriptions, self._matcher, plans)
+        book = (self.current or EMPTY_BOOK).next(index.version, gone, come.values())
+        self._parts = stay | come
+        if len(self._matchers) > 2 * len(book.routes) + _MATCHERS_SPARED:
+            self._matchers.clear()  # routes keep theirs; what comes next is compiled once more
+        return book
 
-        def matcher(match: pb.Match) -> CompiledMatch:
-            key = match.SerializeToString(deterministic=True)
-            if key not in self._matchers:
-                self._matchers[key] = before.get(key) or compile_match(match)
-            return self._matchers[key]
+    def _subscriptions(self, name: str) -> Iterable[pb.Subscription]:
+        part = pb.ForwarderSnapshot.FromString(read_part(self._path, name))
+        if part.format != FORMAT:
+            raise TableRefused(f"part {name} is of format {part.format}, this release reads {FORMAT}")
+        return part.subscriptions
 
-        return compile_book(pb.ForwarderSnapshot.FromString(content), matcher)
+    def _matcher(self, match: pb.Match) -> CompiledMatch:
+        """Expressions that were compiled before are taken over."""
+        key = match.SerializeToString(deterministic=True)
+        if key not in self._matchers:
+            self._matchers[key] = compile_match(match)
+        return self._matchers[key]
+
+
+_ITSELF = ""
+"""Stands for the part that an index is itself, where it holds entries."""
+
+_MATCHERS_SPARED = 1000
+
+
+_Services = dict[tuple[str, str, int], pb.ServiceEndpoints]
 
 
 class Addresses:
     """The ready endpoints of each Service's port."""
 
-    def __init__(self, table: pb.EndpointTable) -> None:
-        self._services = {(one.namespace, one.service, one.port): one for one in table.services}
+    def __init__(self, table: pb.EndpointTable, parts: Iterable[_Services] = ()) -> None:
+        self._services = _services(table)
+        for part in parts:
+            self._services.update(part)
 
     def of(self, handler: Handler) -> tuple[str, ...]:
         """ "host:port" of each ready endpoint."""
@@ -125,11 +173,21 @@ class EndpointFile(TableFile[Addresses]):
     """`routes/endpoints.binpb`: where handlers are."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _read_endpoints)
+        super().__init__(path, self._read)
+        self._parts = Parts(path, _read_services)
+
+    def _read(self, content: bytes) -> Addresses:
+        index = pb.EndpointTable.FromString(content)
+        refuse_newer("endpoint table", index.format)
+        return Addresses(index, self._parts.load(part.name for part in index.parts).values())
 
 
-def _read_endpoints(content: bytes) -> Addresses:
-    table = pb.EndpointTable.FromString(content)
-    if table.format > FORMAT:
-        raise TableRefused(f"endpoint table is of format {table.format}, this release reads up to {FORMAT}")
-    return Addresses(table)
+def _read_services(content: bytes) -> _Services:
+    part = pb.EndpointTable.FromString(content)
+    if part.format != FORMAT:
+        raise TableRefused(f"a part of the endpoint table is of format {part.format}, this release reads {FORMAT}")
+    return _services(part)
+
+
+def _services(table: pb.EndpointTable) -> _Services:
+    return {(one.namespace, one.service, one.port): one for one in table.services}

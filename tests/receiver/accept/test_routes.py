@@ -78,7 +78,7 @@ def test_an_unknown_path_is_measured_like_the_largest() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xff\xff", a_snapshot(format=2).SerializeToString(), a_snapshot(format=0).SerializeToString()],
+    [b"", b"\xff\xff\xff", a_snapshot(format=3).SerializeToString(), a_snapshot(format=0).SerializeToString()],
     ids=["empty", "broken", "newer", "no format"],
 )
 def test_what_is_no_snapshot_is_said_to_be_none(content: bytes) -> None:

@@ -113,8 +113,8 @@ def test_what_a_table_leaves_out_has_the_documented_defaults() -> None:
 
 def test_a_newer_format_is_refused() -> None:
     """It may mean something that this release does not know."""
-    with pytest.raises(TableRefused, match="format 2"):
-        compile_book(routing.ForwarderSnapshot(format=2))
+    with pytest.raises(TableRefused, match="format 3"):
+        compile_book(routing.ForwarderSnapshot(format=3))
 
 
 def test_endpoints_are_found_by_service_and_port(data: DataFolder) -> None:

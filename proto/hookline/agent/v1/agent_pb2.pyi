@@ -46,13 +46,16 @@ class FollowResponse(_message.Message):
     ROUTE_REVISIONS_FIELD_NUMBER: _builtins.int
     IN_SYNC_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
     plane: _builtins.str
     """The plane whose tables it serves."""
     in_sync: _builtins.bool
-    """Whether the agent's watch of the tables is alive and complete: what it serves is what was published."""
+    """Whether the agent's watch of the tables is alive, and everything that it tells of is served."""
+    trouble: _builtins.str
+    """Why it is not in sync, for people; empty where it is."""
     @_builtins.property
     def route_revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """By index of shard: the revision that every worker of the receiver, and the forwarder, serve or have passed."""
+        """By index of shard: the revision that every worker of the receiver, and the forwarder, serve; 0: none is known to be."""
 
     @_builtins.property
     def used(self) -> _containers.RepeatedCompositeFieldContainer[Global___CredentialUse]:
@@ -65,10 +68,11 @@ class FollowResponse(_message.Message):
         route_revisions: _abc.Iterable[_builtins.int] | None = ...,
         in_sync: _builtins.bool = ...,
         used: _abc.Iterable[Global___CredentialUse] | None = ...,
+        trouble: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_sync", b"in_sync", "plane", b"plane", "route_revisions", b"route_revisions", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_sync", b"in_sync", "plane", b"plane", "route_revisions", b"route_revisions", "trouble", b"trouble", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,10 @@
 isort:skip_file
 The compiled routes, in the two parts that a receiver pod reads: what the Internet-facing container may know, and
 what the forwarder needs. Files of one message each, replaced whole; the same inputs give the same bytes.
+
+A file of format 1 holds everything itself. One of format 2 is an index: it names parts, files that never change, in the
+folder beside it (`receiver.parts/` beside `receiver.binpb`). A part is a message of the same type as its index, of
+format 1, with nothing but entries. A reader keeps what it has read of the parts that it knows.
 """
 
 from collections import abc as _abc
@@ -53,6 +57,36 @@ class SubscriptionRef(_message.Message):
 Global___SubscriptionRef: _TypeAlias = SubscriptionRef  # noqa: Y015
 
 @_typing.final
+class Part(_message.Message):
+    """One part of a snapshot or table."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """First 32 hex digits of the SHA-256 of the file `{name}.binpb`, which holds it."""
+    shard: _builtins.int
+    """The published shard that it comes from."""
+    revision: _builtins.int
+    """The newest revision of that shard which is served wherever this part is."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        shard: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Part: _TypeAlias = Part  # noqa: Y015
+
+@_typing.final
 class ReceiverSnapshot(_message.Message):
     """Everything the receiver judges by. The file `receiver.binpb`."""
 
@@ -63,10 +97,11 @@ class ReceiverSnapshot(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     HOSTNAMES_FIELD_NUMBER: _builtins.int
     TAG_KEY_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Of this message; a reader refuses one newer than it knows. Now 1."""
+    """Of this message; a reader refuses one newer than it knows. Now 1, and 2 where there are parts."""
     version: _builtins.str
-    """Hash of the content, the same for both parts of one compilation."""
+    """Hash of the content; where there are no parts the same for receiver and forwarder of one compilation."""
     tag_key: _builtins.bytes
     """Key of the verifiers' tags (32 bytes). Never published with the route tables: known to compiler and receivers only."""
     @_builtins.property
@@ -77,6 +112,10 @@ class ReceiverSnapshot(_message.Message):
     def hostnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names (lower case, no port) that requests may come under; empty: any."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
+        """Where the endpoints are, by shard; if a path is in several the first one holds. Format 2."""
+
     def __init__(
         self,
         *,
@@ -85,10 +124,11 @@ class ReceiverSnapshot(_message.Message):
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
         hostnames: _abc.Iterable[_builtins.str] | None = ...,
         tag_key: _builtins.bytes = ...,
+        parts: _abc.Iterable[Global___Part] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "format", b"format", "hostnames", b"hostnames", "tag_key", b"tag_key", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "format", b"format", "hostnames", b"hostnames", "parts", b"parts", "tag_key", b"tag_key", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,13 +334,18 @@ class ForwarderSnapshot(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Of this message; a reader refuses one newer than it knows. Now 1."""
+    """Of this message; a reader refuses one newer than it knows. Now 1, and 2 where there are parts."""
     version: _builtins.str
-    """Hash of the content, the same for both parts of one compilation."""
+    """Hash of the content; where there are no parts the same for receiver and forwarder of one compilation."""
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
         """Sorted by namespace and name."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
+        """Where the subscriptions are, by shard. Format 2."""
 
     def __init__(
         self,
@@ -308,10 +353,11 @@ class ForwarderSnapshot(_message.Message):
         format: _builtins.int = ...,
         version: _builtins.str = ...,
         subscriptions: _abc.Iterable[Global___Subscription] | None = ...,
+        parts: _abc.Iterable[Global___Part] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "parts", b"parts", "subscriptions", b"subscriptions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -641,21 +687,27 @@ class EndpointTable(_message.Message):
 
     FORMAT_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Of this message; a reader refuses one newer than it knows. Now 1."""
+    """Of this message; a reader refuses one newer than it knows. Now 1, and 2 where there are parts."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceEndpoints]:
         """Sorted by namespace, service and port."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
+        """Where the services are, by shard. Format 2."""
 
     def __init__(
         self,
         *,
         format: _builtins.int = ...,
         services: _abc.Iterable[Global___ServiceEndpoints] | None = ...,
+        parts: _abc.Iterable[Global___Part] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "parts", b"parts", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
