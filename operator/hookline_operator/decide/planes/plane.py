@@ -1,13 +1,10 @@
 """Which planes are wanted, and how large."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hookline_routes.resource import DataPlaneSpec, ObjectKey, ScalingSpec, WebhookGateway
-
-MAX_NAME = 40
-"""Characters of a plane's name that object names and labels take: a StatefulSet's, "hookline-" before it, may have 52."""
+from hookline_routes.shard import plane_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,6 @@ class Plane:
         if self.replicas is not None:
             return self.replicas
         return self.scaling.min_replicas if self.scaling else 2
-
-
-def plane_label(name: str) -> str:
-    """*name* where it has at most 40 characters, else its first 30 and 10 hex digits of its SHA-256."""
-    if len(name) <= MAX_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-    return name[: MAX_NAME - 10].rstrip("-.") + digest
 
 
 def shared_plane(gateway: WebhookGateway) -> Plane:
