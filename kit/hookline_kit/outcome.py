@@ -17,7 +17,7 @@ class RetryAfter:
     """Not now; the event comes again."""
 
     seconds: float | timedelta | None = None
-    """Not before this long from now, bounded by the route's `maxBackoff`; None: the route's own backoff decides."""
+    """Not before this long from now: 0.1 s at least, the route's `maxBackoff` at most; None: its own backoff decides."""
     reason: str = ""
     """For the person who reads the event's story; no private data. At most 1,024 characters are kept."""
 

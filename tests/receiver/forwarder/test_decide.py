@@ -9,6 +9,7 @@ from hookline_receiver.forwarder.breaker import Weight
 from hookline_receiver.forwarder.decide import (
     DETAIL_LIMIT,
     HANDLER_BACKOFF_LIMIT,
+    SHORTEST_DELAY,
     Accepted,
     Answer,
     CallFailed,
@@ -82,14 +83,30 @@ def test_a_rejected_delivery_is_dead_with_the_handlers_reason() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "given_back"),
-    [(3 * SECOND, 3 * SECOND), (0, 0), (-5, 0), (9999 * SECOND, 600 * SECOND)],
-    ids=["honoured", "at once", "nonsense", "bounded"],
+    [
+        (3 * SECOND, 3 * SECOND),
+        (SECOND // 10, SECOND // 10),
+        (SECOND // 10 - 1, SECOND // 10),
+        (0, SECOND // 10),
+        (-5, SECOND // 10),
+        (9999 * SECOND, 600 * SECOND),
+    ],
+    ids=["honoured", "shortest", "too short", "at once", "nonsense", "bounded"],
 )
-def test_the_handlers_own_delay_is_honoured_up_to_max_backoff(asked: int, given_back: int) -> None:
-    """Only the handler knows when it will be able to; but it must not park an event for ever."""
+def test_the_handlers_own_delay_is_honoured_within_bounds(asked: int, given_back: int) -> None:
+    """Only the handler knows when it will be able to; but it must neither park an event for ever nor be asked all the time."""
     settlement = decide(tried(), Postponed(asked, "busy"), RetryPolicy(), NOW, 0.9)
 
     assert settlement.result == RetryAt(NOW + given_back)
+
+
+def test_a_handler_that_asks_for_no_delay_is_not_asked_without_pause_by_any_route() -> None:
+    """A route's own short maxBackoff is for its backoff; the forwarder's time is everybody's."""
+    policy = RetryPolicy(initial_backoff=1, max_backoff=1)
+
+    settlement = decide(tried(), Postponed(0, "busy"), policy, NOW, 0.0)
+
+    assert settlement.result == RetryAt(NOW + SHORTEST_DELAY)
 
 
 def test_answers_are_counted_and_end_at_max_attempts() -> None:

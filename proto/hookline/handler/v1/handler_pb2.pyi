@@ -261,7 +261,9 @@ class RetryAfter(_message.Message):
     """For the person who reads the event's story. At most 1,024 characters are kept."""
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """Not before this long from now; unset: the route's own backoff decides. Bounded by the route's `maxBackoff`."""
+        """Not before this long from now; unset: the route's own backoff decides. Taken as 100 ms where it is less, and as the
+        route's `maxBackoff` where it is more.
+        """
 
     def __init__(
         self,
