@@ -60,6 +60,7 @@ LAYERS = (
     ("receiver/forwarder", "forwarder"),
     ("receiver/order", "order"),
     ("receiver", "receiver"),
+    ("operator/testbed", "cluster test bed"),
     ("operator", "operator"),
     ("kit", "handler kit"),
     ("cli", "command"),

@@ -19,12 +19,10 @@ What runs where:
 
 import array
 import asyncio
-import fcntl
 import functools
 import itertools
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -32,6 +30,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -39,7 +38,7 @@ from support.kubernetes.background import Background
 
 LOCALHOST = "127.0.0.1"
 FIRST_ADDRESS = IPv4Address("198.18.0.10")
-PREFIX = ("198.18.0.1", "255.254.0.0")
+HOLDER = Path(__file__).with_name("holder.py")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Network:
         self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._holder = subprocess.Popen(
-                [*way, sys.executable, "-I", "-S", __file__, str(theirs.fileno())],
+                [*way, sys.executable, "-I", "-S", str(HOLDER), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -85,7 +84,11 @@ class Network:
         self._user = "--user" in way
         self._addresses = itertools.count(int(FIRST_ADDRESS))
         self._relays = Relays()
-        self.new_socket().close()  # answered once the devices are up
+        try:
+            self.new_socket().close()  # answered once its device is up
+        except BaseException:
+            self.close()
+            raise
 
     def command(self, command: Sequence[str]) -> list[str]:
         """*command*, to run inside. The process keeps its number."""
@@ -99,9 +102,11 @@ class Network:
 
     def new_socket(self) -> socket.socket:
         """A TCP socket that belongs to the inside, to be bound or connected by the caller."""
+        ancillary: list[tuple[int, int, bytes]] = []
         with self._lock:
             self._asking.send(b"?")
-            _, ancillary, _, _ = self._asking.recvmsg(1, socket.CMSG_SPACE(4))
+            with suppress(ConnectionResetError):
+                ancillary = self._asking.recvmsg(1, socket.CMSG_SPACE(4))[1]
         assert ancillary, f"the holder of the namespace has ended with {self._holder.poll()}"
         descriptor = array.array("i", ancillary[0][2])[0]
         return socket.socket(fileno=descriptor)
@@ -265,20 +270,3 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
     with suppress(OSError):
         writer.write_eof()
-
-
-def hold(descriptor: int) -> None:
-    """Be the namespace: bring its device up, then hand out sockets made in it until nobody asks any more."""
-    device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    up, set_flags, set_address, set_mask = 0x1 | 0x40, 0x8914, 0x8916, 0x891C
-    fcntl.ioctl(device, set_flags, struct.pack("16sH14x", b"lo", up))
-    for request, value in zip((set_address, set_mask), PREFIX, strict=True):
-        fcntl.ioctl(device, request, struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(value)))
-    asked = socket.socket(fileno=descriptor)
-    while asked.recv(1):
-        with socket.socket() as made:
-            asked.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [made.fileno()]))])
-
-
-if __name__ == "__main__":
-    hold(int(sys.argv[1]))

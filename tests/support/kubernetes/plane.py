@@ -72,7 +72,7 @@ class ControlPlane:
     ) -> None:
         self.folder = folder
         self.options = options or PlaneOptions()
-        self._programs = programs
+        self.programs = programs
         self._processes = Processes(folder / "log", guard)
         self._files = itertools.count(1)
         self._apis: list[Api] = []
@@ -199,7 +199,7 @@ class ControlPlane:
         self, *arguments: str, input: str | None = None, namespace: str = "", timeout: float = 60.0, token: str = ""
     ) -> str:
         """Run kubectl; what it prints. Raises KubectlFailed with what it says."""
-        command = [str(self._programs["kubectl"]), f"--kubeconfig={self._kubectl_config(token)}"]
+        command = [str(self.programs["kubectl"]), f"--kubeconfig={self._kubectl_config(token)}"]
         command += [f"--namespace={namespace}"] if namespace else []
         environment = {**os.environ, "HOME": str(self.folder), "KUBECTL_KUBERC": "false"}
         done = subprocess.run(
@@ -325,7 +325,7 @@ class ControlPlane:
 
     def _etcd_command(self, port: int) -> list[str | Path]:
         return [
-            self._programs["etcd"],
+            self.programs["etcd"],
             f"--data-dir={self.folder / 'etcd'}",
             f"--listen-client-urls=http://127.0.0.1:{port}",
             f"--advertise-client-urls=http://127.0.0.1:{port}",
@@ -337,7 +337,7 @@ class ControlPlane:
     def _apiserver_command(self, port: int) -> list[str | Path]:
         audit = [f"--audit-policy-file={self.folder / 'audit.yaml'}", f"--audit-log-path={self.audit.file}"]
         return [
-            self._programs["kube-apiserver"],
+            self.programs["kube-apiserver"],
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
             "--etcd-compaction-interval=0",
             f"--secure-port={port}",

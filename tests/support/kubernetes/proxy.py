@@ -244,7 +244,8 @@ class Connection:
         if not self._gone:
             self._gone = True
             reset(self.writer)
-            self.task.cancel()
+            if asyncio.current_task() is not self.task:  # which ends by itself: nothing more can be sent
+                self.task.cancel()
 
     async def send(self, event: h11.Event) -> None:
         """To the client."""
@@ -425,7 +426,11 @@ class Exchange:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST, as a machine does that knows nothing of the connection."""
+    """
+    Close with RST, as a machine does that knows nothing of the connection.
+
+    A blocking ssl.SSLSocket of Python's says of it that the connection has ended; most others say "reset by peer".
+    """
     with suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
