@@ -1,8 +1,13 @@
-"""The port for operations: `/livez`, `/readyz`, `/metrics`; may be asked from the cluster, is not for the Internet."""
+"""
+The port for operations, of forwarder and agent; may be asked from the cluster, is not for the Internet.
+
+`/livez` the loop turns · `/readyz` it can do its work now, else 503 and why · `/metrics` · `/status` what it serves (JSON).
+"""
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
@@ -18,15 +23,19 @@ class Page:
 
     status: int
     body: bytes
+    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class OpsServer:
     """Answers `GET`, one request a connection."""
 
-    def __init__(self, metrics: Callable[[], bytes], not_ready: Callable[[], str]) -> None:
-        """*not_ready* says why events could not be delivered now, "" if they could."""
+    def __init__(
+        self, metrics: Callable[[], bytes], not_ready: Callable[[], str], status: Callable[[], Mapping[str, object]]
+    ) -> None:
+        """*not_ready* says why the work can't be done now, "" if it can."""
         self._metrics = metrics
         self._not_ready = not_ready
+        self._status = status
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -52,6 +61,8 @@ class OpsServer:
                 return Page(503, f"{reason}\n".encode()) if reason else Page(200, b"ready\n")
             case "/metrics":
                 return Page(200, self._metrics())
+            case "/status":
+                return Page(200, json.dumps(self._status()).encode(), "application/json")
             case _:
                 return Page(404, b"not found\n")
 
@@ -71,6 +82,6 @@ class OpsServer:
 
 def _head(page: Page) -> bytes:
     return (
-        f"HTTP/1.1 {page.status} {_PHRASES[page.status]}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+        f"HTTP/1.1 {page.status} {_PHRASES[page.status]}\r\nContent-Type: {page.content_type}\r\n"
         f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
     ).encode("latin-1")

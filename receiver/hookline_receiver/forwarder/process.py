@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 from hookline_receiver.carrying.carrier import Carrier
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _UPKEEP_INTERVAL = 1.0
 _IDLE_AFTER = 5_000_000_000
+_LOOKS_PER_ROUND = 4
+"""Looks for tables, between two rounds through all connections."""
 _TROUBLE_FIRST, _TROUBLE_LONGEST = 0.1, 5.0
 
 
@@ -87,7 +90,7 @@ class Forwarder:
         self._dispatcher = self._make_dispatcher(self._caller)
         self._carrier = await self._store.run(self._make_carrier)
         await self._look_at_tables()
-        ops = OpsServer(self._metrics.page, self._not_ready)
+        ops = OpsServer(self._metrics.page, self._not_ready, self._status)
         admin = AdminServer(
             EventAdminServicer(self._store, self._routes.book, self._clock.now, self._dispatcher.wake),
             self._settings.admin,
@@ -174,14 +177,15 @@ class Forwarder:
             await asyncio.sleep(pause)
 
     async def _watch_tables(self) -> None:
-        while True:
+        for look in count(1):
             await asyncio.sleep(self._settings.table_interval)
-            await self._look_at_tables()
-            await self._caller.maintain()
+            if await self._look_at_tables() or look % _LOOKS_PER_ROUND == 0:
+                await self._caller.maintain()
 
-    async def _look_at_tables(self) -> None:
-        """Swap in new tables, read in a thread: compiling thousands of routes takes a while."""
-        await asyncio.to_thread(self._routes.refresh)
+    async def _look_at_tables(self) -> bool:
+        """Swap in new tables, read in a thread: compiling thousands of routes takes a while. Whether any was new."""
+        if self._routes.changed():
+            await asyncio.to_thread(self._routes.refresh)
         endpoints = self._endpoints.refresh()
         # The carrier may have read the newer table before us.
         book, before = self._routes.book(), self._seen
@@ -195,6 +199,7 @@ class Forwarder:
                     self._dispatcher.reachable(handler)
         if routes or endpoints:
             self._dispatcher.wake()
+        return routes or endpoints
 
     # --- wiring
 
@@ -234,6 +239,11 @@ class Forwarder:
         aside = AsideFolder(self._settings.aside)
         throttle = Throttle(time.monotonic)
         return Carrier(self._journals, store, self._routes, aside, self._metrics, self._clock.now, throttle)
+
+    def _status(self) -> Mapping[str, object]:
+        """Which routes are in force, for the agent, which orders changes by it."""
+        book = self._routes.book()
+        return {"version": book.version if book else "", "healthy": self._routes.healthy}
 
     def _not_ready(self) -> str:
         if self._stopping.is_set():

