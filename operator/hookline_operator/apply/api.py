@@ -10,7 +10,7 @@ Answers are plain dicts: model classes decode ten times slower and keep what nob
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -121,11 +121,38 @@ class Api:
         """
         for attempt in range(self._limits.attempts):
             try:
-                return await self._pages(kind.path(namespace), labels, fields, metadata_only)
+                pages = [
+                    page
+                    async for page in self.pages(
+                        kind, namespace, labels=labels, fields=fields, metadata_only=metadata_only
+                    )
+                ]
+                return Listing(tuple(item for page in pages for item in page.items), pages[-1].resource_version)
             except Expired:
                 if attempt + 1 == self._limits.attempts:
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    async def pages(
+        self,
+        kind: ResourceType,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncIterator[Listing]:
+        """The same page by page, so that not all of it is in memory at once; Expired if it takes too long."""
+        accept = _METADATA.format("PartialObjectMetadataList") if metadata_only else _JSON
+        query = {"limit": str(PAGE)}
+        query |= {name: value for name, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+        while True:
+            page = await self._read(kind.path(namespace), query, accept, self._limits.seconds * 6)
+            metadata = page["metadata"]
+            yield Listing(tuple(page.get("items") or ()), int(metadata["resourceVersion"]))
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
 
     async def create(self, kind: ResourceType, namespace: str, body: Mapping[str, Any]) -> Json:
         """POST; the object as stored. Conflict with reason AlreadyExists if its name is taken."""
@@ -163,19 +190,6 @@ class Api:
         except NotFound:
             return False
         return True
-
-    async def _pages(self, path: str, labels: str, fields: str, metadata_only: bool) -> Listing:
-        accept = _METADATA.format("PartialObjectMetadataList") if metadata_only else _JSON
-        query = {"limit": str(PAGE)}
-        query |= {name: value for name, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
-        items: list[Json] = []
-        while True:
-            page = await self._read(path, query, accept, self._limits.seconds * 6)
-            items.extend(page.get("items") or ())
-            metadata = page["metadata"]
-            if not metadata.get("continue"):
-                return Listing(tuple(items), int(metadata["resourceVersion"]))
-            query["continue"] = metadata["continue"]
 
     async def _read(
         self, path: str, query: Mapping[str, str] | None = None, accept: str = _JSON, seconds: float = 0.0

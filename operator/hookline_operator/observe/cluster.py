@@ -6,7 +6,7 @@ Resource versions order all that is said of one kind. What is older than what is
 not there is known up to the kind's position, and up to its own deletion where that was seen.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -93,17 +93,23 @@ class Cluster:
         newest = known.resource_version if known else store.gone.get(seen.key, 0)
         return None if seen.resource_version <= newest else self._admit(kind, seen, body)
 
-    def replace(self, kind: KindName, bodies: Iterable[Body], position: int) -> list[Change]:
-        """What a whole list as of *position* says."""
-        changes, there = [], set()
-        for body in bodies:
-            if seen := identity(body):
-                there.add(seen.key)
-                changes.append(self.admit(kind, body))
+    def retain(self, kind: KindName, there: Collection[ObjectKey], position: int) -> list[Change]:
+        """A whole list as of *position* that was admitted had these: drops all others."""
         ghosts = [key for key in self._stores[kind].versions if key not in there]
-        changes.extend(self.drop(kind, key, position) for key in ghosts)
+        changes = [self.drop(kind, key, position) for key in ghosts]
         self.confirm(kind, position)
         return [change for change in changes if change]
+
+    def empty(self, kind: KindName) -> list[Change]:
+        """The API server does not know the kind: none of its objects is there."""
+        store = self._stores[kind]
+        changes = [self._remove(kind, key, store.versions[key].resource_version) for key in list(store.versions)]
+        return [change for change in changes if change]
+
+    def is_stale(self, kind: KindName, body: Body) -> bool:
+        """Whether what is said of an object is known to be old already; may be asked by any thread."""
+        seen = identity(body)
+        return seen is None or self._stores[kind].is_stale(seen.key, seen.resource_version)
 
     def compare(self, kind: KindName, there: Mapping[ObjectKey, Identity], position: int) -> Differences:
         """What a list of names and versions as of *position* says otherwise than is known."""
@@ -142,7 +148,7 @@ class Cluster:
         """What a call has read of a ConfigMap or Secret that routes name; None if it is not there."""
         store = self._stores[kind]
         old = store.values.get(key)
-        if old == value:
+        if is_same(old, value):
             return None
         if value is None:
             del store.values[key]

@@ -1,5 +1,6 @@
 """Who names whom: from what a subscription refers to, back to the subscription."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from hookline_operator.observe.objects import Declared
@@ -18,6 +19,11 @@ class Named:
     def is_path(self) -> bool:
         """Whether it is a path at the gateway `key`."""
         return self.what.startswith("/")
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether it holds an authority's certificate."""
+        return self.what in ("config_map", "ca_secret")
 
 
 def secret(key: ObjectKey) -> Named:
@@ -67,6 +73,7 @@ class References:
         self._default_namespace = default_namespace
         self._names: dict[ObjectKey, frozenset[Named]] = {}
         self._naming: dict[Named, set[ObjectKey]] = {}
+        self._authorities: set[Named] = set()
 
     def note(self, subscription: ObjectKey, declared: Declared | None) -> None:
         """What it names now; None: it is gone."""
@@ -77,8 +84,11 @@ class References:
             found.discard(subscription)
             if not found:
                 del self._naming[named]
+                self._authorities.discard(named)
         for named in new - old:
             self._naming.setdefault(named, set()).add(subscription)
+            if named.is_authority:
+                self._authorities.add(named)
         if declared:
             self._names[subscription] = new
         else:
@@ -96,9 +106,10 @@ class References:
         """All Services that are named."""
         return frozenset(named.key for named in self._naming if named.what == "service")
 
-    def authorities(self) -> frozenset[Named]:
+    @property
+    def authorities(self) -> AbstractSet[Named]:
         """All ConfigMaps and Secrets with authorities that are named."""
-        return frozenset(named for named in self._naming if named.what in ("config_map", "ca_secret"))
+        return self._authorities
 
     def gateway_of(self, subscription: WebhookSubscription) -> ObjectKey | None:
         """The gateway that it refers to; None where that is some other installation's default."""

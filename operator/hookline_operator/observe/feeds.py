@@ -1,0 +1,168 @@
+"""
+What kopf says has happened: each event goes into the cluster, and nothing else is done with it.
+
+kopf runs in a thread with an event loop of its own: it makes a task for each object that it lists, ten thousand at its start,
+which would hold up whatever else ran in that loop for seconds. What it says is passed on in batches. When it fails it is
+started anew; what it may have missed meanwhile the sweeps find.
+
+Only `on.event` handlers: kopf writes nothing to objects, neither finalizers nor annotations nor Events, and has no peering.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import kopf
+
+from hookline_operator.observe.cluster import Cluster
+from hookline_operator.observe.kinds import Body, Kind
+from hookline_operator.observe.objects import Change, KindName
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+"""Events applied before the event loop goes on with others' work."""
+AGAIN_AFTER = 2.0
+"""Seconds until kopf is started again after it has failed."""
+
+Login = Callable[[], kopf.ConnectionInfo]
+
+
+class Feeds:
+    """Starts kopf and lets *cluster* know; `on_change` is called for what that changes, in the loop that called `start`."""
+
+    def __init__(self, cluster: Cluster, login: Login, on_change: Callable[[Change], None]) -> None:
+        """*login* is asked by kopf's thread, again each time what it gave is refused."""
+        self._cluster, self._login, self._on_change = cluster, login, on_change
+        self._events: deque[tuple[KindName, str | None, Body]] = deque()
+        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.last_event = 0.0
+        """time.monotonic() of the last one that was not stale."""
+        self.restarts = 0
+        """How often kopf was started again."""
+
+    def start(self) -> None:
+        """Begin to watch; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        everywhere = [kind for kind in self._cluster.kinds if not kind.namespaces]
+        somewhere: dict[tuple[str, ...], list[Kind]] = {}
+        for kind in self._cluster.kinds:
+            if kind.namespaces:
+                somewhere.setdefault(kind.namespaces, []).append(kind)
+        self._spawn("kopf", everywhere, ())
+        for namespaces, kinds in somewhere.items():
+            self._spawn(f"kopf-{kinds[0].name}", kinds, namespaces)
+
+    async def stop(self) -> None:
+        """End the threads; waits for that a few seconds at most."""
+        self._stopping.set()
+        deadline = time.monotonic() + 5
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    @property
+    def behind(self) -> int:
+        """Events that came and are not applied yet."""
+        return len(self._events)
+
+    def _spawn(self, name: str, kinds: list[Kind], namespaces: tuple[str, ...]) -> None:
+        thread = threading.Thread(target=self._run, args=(kinds, namespaces), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, kinds: list[Kind], namespaces: tuple[str, ...]) -> None:
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(self._watch(kinds, namespaces))
+            except Exception:
+                log.exception("feeds failed", extra={"kinds": [kind.name.value for kind in kinds]})
+            if not self._stopping.wait(AGAIN_AFTER):
+                self.restarts += 1
+
+    async def _watch(self, kinds: list[Kind], namespaces: tuple[str, ...]) -> None:
+        where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
+        await kopf.operator(
+            registry=self._registry(kinds),
+            settings=_settings(kinds),
+            standalone=True,
+            stop_flag=self._stopping,
+            **where,
+        )
+
+    def _registry(self, kinds: list[Kind]) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(self._connection)
+        for kind in kinds:
+            group, version = _group(kind), _version(kind)
+            kopf.on.event(group=group, version=version, plural=kind.type.plural, id=kind.name.value, registry=registry)(
+                self._handler(kind.name)
+            )
+        return registry
+
+    def _connection(self, **_: Any) -> kopf.ConnectionInfo:
+        return self._login()
+
+    def _handler(self, kind: KindName) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def handle(event: Any, **_: Any) -> None:
+            self._hear(kind, event["type"], event["object"])
+
+        return handle
+
+    def _hear(self, kind: KindName, event_type: str | None, body: Body) -> None:
+        """In kopf's thread."""
+        # PERF: of the ten thousand objects that kopf lists at its start all are known already.
+        if self._cluster.is_stale(kind, body):
+            return
+        self._events.append((kind, event_type, body))
+        if not self._scheduled and self._loop is not None and not self._loop.is_closed():
+            self._scheduled = True
+            self._loop.call_soon_threadsafe(self._apply)
+
+    def _apply(self) -> None:
+        # Before the events are looked at: one that comes from here on has this called again.
+        self._scheduled = False
+        self.last_event = time.monotonic()
+        for _ in range(min(BATCH, len(self._events))):
+            kind, event_type, body = self._events.popleft()
+            change = self._cluster.apply(kind, event_type, body)
+            if change:
+                self._on_change(change)
+        if self._events and not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._apply)
+
+
+def _settings(kinds: list[Kind]) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # A task for each object that was heard of lives this long after its last event.
+    settings.queueing.idle_timeout = 0.5
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 290
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 5
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
+    # Who watches namespaces that were named needs no list of all of them, nor definitions that may come.
+    settings.scanning.disabled = any(kind.namespaces for kind in kinds)
+    for kind in kinds:
+        if kind.fields:
+            settings.watching.field_selectors[(_group(kind), _version(kind), kind.type.plural)] = kind.fields
+    return settings
+
+
+def _group(kind: Kind) -> str:
+    return kind.type.api_version.rpartition("/")[0]
+
+
+def _version(kind: Kind) -> str | None:
+    """None where several will do: the one that the API server prefers."""
+    return kind.type.api_version.rpartition("/")[2] if len(kind.types) == 1 else None
