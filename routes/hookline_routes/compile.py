@@ -12,23 +12,25 @@ from dataclasses import dataclass
 
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_routes import table
-from hookline_routes.attach import Attached, Rejected, attach
-from hookline_routes.credentials import Secrets, index_secrets, resolve_credentials
+from hookline_routes.attach import Attached, Rejected, Rules, Verdict, attach
+from hookline_routes.credentials import resolve_credentials
 from hookline_routes.expression import complaints_about
 from hookline_routes.fields import dotted
-from hookline_routes.inputs import Compiled, Inputs, ObjectReport, Tables
+from hookline_routes.inputs import Compiled, Inputs, NeededVerifier, ObjectReport, Tables, VerifierKey
 from hookline_routes.problem import Condition, Problem, Reason, Severity, condition
 from hookline_routes.resource import (
-    ConfigMap,
+    GatewayRef,
     Metadata,
     ObjectKey,
     Origin,
     PlaneMode,
-    RefKind,
     RouteSpec,
+    ServiceRef,
+    Unreadable,
     WebhookGateway,
     WebhookSubscription,
 )
+from hookline_routes.surroundings import InputsIndex, Surroundings
 from hookline_routes.triggers import CATEGORIES, nearest
 
 _REFERENCES = frozenset(
@@ -45,41 +47,89 @@ _REFERENCES = frozenset(
 """Reasons that the condition ResolvedRefs speaks of; all other errors are Accepted's."""
 
 
+MAX_ENTRY_BYTES = 512 * 1024
+"""Of one subscription, compiled: so that nobody's can make the shard that it shares with others too large."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one subscription comes to."""
+    """What one subscription that is served comes to."""
 
-    gateway: WebhookGateway
+    attached: Attached
     endpoint: routing.Endpoint
     subscription: routing.Subscription
+    sources: tuple[VerifierKey, ...]
+    """What each verifier of the endpoint was made of."""
+    services: tuple[ServiceRef, ...]
+    """Those that its routes may call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSubscription:
+    """All that compiling one subscription comes to."""
+
+    entry: Entry | None
+    """None: it is not served."""
+    report: ObjectReport
+    missing: tuple[NeededVerifier, ...] = ()
+    """Verifiers that it will have once they are made."""
 
 
 def compile(inputs: Inputs) -> Compiled:
-    """The tables of every gateway, and a report of every object."""
-    context = _Context(inputs)
+    """The tables of every plane, and a report of every object of ours."""
+    surroundings, rules = InputsIndex(inputs), Rules.of(inputs)
     attached, rejected = attach(inputs)
-    entries, reports = [], []
-    for each in attached:
-        entry, problems = _compile_one(each, context)
-        entries.append(entry)
-        reports.append(_report(each.subscription, problems))
-    reports.extend(_rejection(each) for each in rejected)
-    reports.extend(_refused(each.kind, each.metadata, each.problems) for each in inputs.unreadable)
-    reports.extend(_gateway_report(each) for each in inputs.gateways)
+    verdicts: list[Verdict] = [*attached, *rejected]
+    compiled = [compile_subscription(each, surroundings) for each in verdicts]
+    reports = [each.report for each in compiled]
+    reports.extend(
+        report_unreadable(each) for each in inputs.unreadable if rules.is_ours(each.gateway_ref or GatewayRef())
+    )
+    reports.extend(report_gateway(each) for each in inputs.gateways)
     reports.sort(key=lambda each: (each.kind, each.key, each.uid, each.generation, repr(each.problems)))
-    return Compiled(_tables(entries, inputs), tuple(reports))
+    return Compiled(_tables([each.entry for each in compiled if each.entry], inputs), tuple(reports))
 
 
-class _Context:
-    """The inputs, indexed."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self.secrets: Secrets = index_secrets(inputs.secrets)
-        ordered = sorted(
-            inputs.config_maps, key=lambda each: (each.metadata.resource_version, sorted(each.data.items()))
+def compile_subscription(verdict: Verdict, surroundings: Surroundings) -> CompiledSubscription:
+    """What the one subscription comes to; depends on nothing but the arguments."""
+    if isinstance(verdict, Rejected):
+        return CompiledSubscription(None, _rejection(verdict))
+    subscription, limits = verdict.subscription, verdict.gateway.limits
+    problems = _Problems(subscription)
+    credentials = resolve_credentials(subscription, surroundings)
+    for finding in credentials.findings:
+        problems.add(finding.severity, finding.reason, finding.field, finding.message)
+    without = (
+        "" if credentials.verifiers else next(each.reason for each in problems.found if each.reason in _REFERENCES)
+    )
+    routes, services = _compile_routes(subscription, surroundings, problems)
+    if subscription.data_plane.mode is PlaneMode.DEDICATED and surroundings.single_plane:
+        message = "is served by the one plane that there is here"
+        problems.add(Severity.WARNING, Reason.DEDICATED_AS_SHARED, ("spec", "dataPlane", "mode"), message)
+    endpoint = table.endpoint(subscription, limits, credentials.verifiers, without)
+    entry = Entry(verdict, endpoint, table.subscription(subscription, limits, routes), credentials.sources, services)
+    size = entry.endpoint.ByteSize() + entry.subscription.ByteSize()
+    if size > MAX_ENTRY_BYTES:
+        message = (
+            f"comes to {size} bytes, and {MAX_ENTRY_BYTES} are the limit; "
+            "certificates (caRef) count once for every route that names them"
         )
-        self.config_maps: dict[ObjectKey, ConfigMap] = {each.metadata.key: each for each in ordered}
+        problems.add(Severity.ERROR, Reason.TOO_LARGE, ("spec", "routes"), message)
+        report = _refused("WebhookSubscription", subscription.metadata, tuple(problems.found))
+        return CompiledSubscription(None, report)
+    return CompiledSubscription(entry, _report(subscription, tuple(problems.found)), credentials.missing)
+
+
+def report_unreadable(unreadable: Unreadable) -> ObjectReport:
+    """What is to be said of an object that can't be read."""
+    return _refused(unreadable.kind, unreadable.metadata, unreadable.problems)
+
+
+def report_gateway(gateway: WebhookGateway) -> ObjectReport:
+    """What is to be said of a gateway, as far as it can be told from what it asks for."""
+    accepted = (condition("Accepted", "Accepted", ()),)
+    metadata = gateway.metadata
+    return ObjectReport("WebhookGateway", metadata.key, metadata.uid, metadata.generation, accepted, ())
 
 
 class _Problems:
@@ -95,29 +145,17 @@ class _Problems:
         self.found.append(Problem(severity, reason, message, self._subject, dotted(path), place))
 
 
-def _compile_one(attached: Attached, context: _Context) -> tuple[Entry, tuple[Problem, ...]]:
-    subscription, gateway = attached.subscription, attached.gateway
-    problems = _Problems(subscription)
-    credentials = resolve_credentials(subscription, context.secrets, context.inputs)
-    for finding in credentials.findings:
-        problems.add(finding.severity, finding.reason, finding.field, finding.message)
-    without = (
-        "" if credentials.verifiers else next(each.reason for each in problems.found if each.reason in _REFERENCES)
-    )
+def _compile_routes(
+    subscription: WebhookSubscription, surroundings: Surroundings, problems: _Problems
+) -> tuple[list[routing.Route], tuple[ServiceRef, ...]]:
     complaints = complaints_about([each.match.expression for each in subscription.routes])
-    routes = [
-        _compile_route(index, each, complaints[index], subscription, context, problems)
-        for index, each in enumerate(subscription.routes)
-    ]
-    if subscription.data_plane.mode is PlaneMode.DEDICATED and context.inputs.single_plane:
-        message = "is served by the one plane that there is here"
-        problems.add(Severity.WARNING, Reason.DEDICATED_AS_SHARED, ("spec", "dataPlane", "mode"), message)
-    entry = Entry(
-        gateway,
-        table.endpoint(subscription, gateway.limits, credentials.verifiers, without),
-        table.subscription(subscription, gateway.limits, routes),
-    )
-    return entry, tuple(problems.found)
+    routes, services = [], []
+    for index, spec in enumerate(subscription.routes):
+        before = len(problems.found)
+        routes.append(_compile_route(index, spec, complaints[index], subscription, surroundings, problems))
+        if all(each.reason is not Reason.REF_NOT_PERMITTED for each in problems.found[before:]):
+            services.append(spec.handler.service)
+    return routes, tuple(dict.fromkeys(services))
 
 
 def _compile_route(
@@ -125,7 +163,7 @@ def _compile_route(
     spec: RouteSpec,
     complaint: str,
     subscription: WebhookSubscription,
-    context: _Context,
+    surroundings: Surroundings,
     problems: _Problems,
 ) -> routing.Route:
     path = ("spec", "routes", index)
@@ -133,10 +171,10 @@ def _compile_route(
     _check_triggers(spec, problems, (*path, "match", "triggers"))
     if complaint:
         problems.add(Severity.ERROR, Reason.INVALID_EXPRESSION, (*path, "match", "expression"), complaint)
-    _check_grant(spec, subscription, context, problems, (*path, "handler", "serviceRef"))
-    ca_pem = _resolve_ca(spec, subscription, context, problems, (*path, "handler", "tls"))
+    _check_grant(spec, subscription, surroundings, problems, (*path, "handler", "serviceRef"))
+    ca_pem = _resolve_ca(spec, subscription, surroundings, problems, (*path, "handler", "tls"))
     held = any(each.is_error for each in problems.found[before:])
-    return table.route(spec, ca_pem, tls=not context.inputs.omit_handler_tls, held=held)
+    return table.route(spec, ca_pem, tls=not surroundings.omit_handler_tls, held=held)
 
 
 def _check_triggers(spec: RouteSpec, problems: _Problems, path: tuple[str | int, ...]) -> None:
@@ -152,19 +190,16 @@ def _check_triggers(spec: RouteSpec, problems: _Problems, path: tuple[str | int,
 def _check_grant(
     spec: RouteSpec,
     subscription: WebhookSubscription,
-    context: _Context,
+    surroundings: Surroundings,
     problems: _Problems,
     path: tuple[str | int, ...],
 ) -> None:
-    service, own, grants = spec.handler.service, subscription.metadata.namespace, context.inputs.grants
-    if service.namespace == own or grants is None:
+    service, own = spec.handler.service, subscription.metadata.namespace
+    grants = None if service.namespace == own else surroundings.grants_in(service.namespace)
+    if grants is None:
         return
     for grant in grants:
-        if (
-            grant.metadata.namespace == service.namespace
-            and own in grant.from_namespaces
-            and (grant.services is None or service.name in grant.services)
-        ):
+        if own in grant.from_namespaces and (grant.services is None or service.name in grant.services):
             return
     message = (
         f"needs a ReferenceGrant in the namespace {service.namespace} that lets WebhookSubscriptions of {own} refer"
@@ -175,20 +210,20 @@ def _check_grant(
 def _resolve_ca(
     spec: RouteSpec,
     subscription: WebhookSubscription,
-    context: _Context,
+    surroundings: Surroundings,
     problems: _Problems,
     path: tuple[str | int, ...],
 ) -> bytes:
     if spec.handler.tls is None:
         return b""
-    if context.inputs.omit_handler_tls:
+    if surroundings.omit_handler_tls:
         problems.add(Severity.WARNING, Reason.TLS_OMITTED, path, "handlers are called without TLS here")
         return b""
     ref = spec.handler.tls.ca_ref
     if ref is None:
         return b""
     key = ObjectKey(subscription.metadata.namespace, ref.name)
-    pem = _ca_bytes(context, ref.kind, key, ref.key)
+    pem = surroundings.authority(ref.kind, key, ref.key)
     if pem is None:
         message = f'{ref.kind} {key} with a key "{ref.key}" does not exist'
         problems.add(Severity.ERROR, Reason.CA_NOT_FOUND, (*path, "caRef"), message)
@@ -200,15 +235,6 @@ def _resolve_ca(
     return pem
 
 
-def _ca_bytes(context: _Context, kind: RefKind, key: ObjectKey, entry: str) -> bytes | None:
-    if kind is RefKind.SECRET:
-        secret = context.secrets.get(key)
-        return secret.data.get(entry) if secret else None
-    found = context.config_maps.get(key)
-    text = found.data.get(entry) if found else None
-    return None if text is None else text.encode("utf-8", "replace")
-
-
 def _tables(entries: list[Entry], inputs: Inputs) -> dict[str, Tables]:
     planes: dict[str, list[Entry]] = {"": []} if inputs.single_plane else {}
     hostnames: dict[str, list[tuple[str, ...]]] = {}
@@ -217,7 +243,11 @@ def _tables(entries: list[Entry], inputs: Inputs) -> dict[str, Tables]:
         planes.setdefault(plane, [])
         hostnames.setdefault(plane, []).append(() if inputs.single_plane else gateway.hostnames)
     for entry in entries:
-        planes.setdefault("" if inputs.single_plane else str(entry.gateway.metadata.key), []).append(entry)
+        gateway = entry.attached.gateway
+        plane = "" if inputs.single_plane else f"{gateway.metadata.namespace}/{entry.attached.plane}"
+        planes.setdefault(plane, []).append(entry)
+        if entry.attached.dedicated:
+            hostnames[plane] = [gateway.hostnames]
     return {plane: _plane(planes[plane], hostnames.get(plane, []), inputs.tag_key) for plane in sorted(planes)}
 
 
@@ -251,9 +281,3 @@ def _conditions(problems: tuple[Problem, ...]) -> tuple[Condition, ...]:
 def _refused(kind: str, metadata: Metadata, problems: tuple[Problem, ...]) -> ObjectReport:
     accepted = (condition("Accepted", "Accepted", problems),)
     return ObjectReport(kind, metadata.key, metadata.uid, metadata.generation, accepted, problems)
-
-
-def _gateway_report(gateway: WebhookGateway) -> ObjectReport:
-    accepted = (condition("Accepted", "Accepted", ()),)
-    metadata = gateway.metadata
-    return ObjectReport("WebhookGateway", metadata.key, metadata.uid, metadata.generation, accepted, ())

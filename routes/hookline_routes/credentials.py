@@ -8,6 +8,7 @@ from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_routes.inputs import Inputs, NeededVerifier, VerifierKey
 from hookline_routes.problem import Reason, Severity
 from hookline_routes.resource import ObjectKey, Secret, SecretRef, WebhookSubscription
+from hookline_routes.surroundings import InputsIndex, Surroundings
 
 SECRET_TYPE = "kubernetes.io/basic-auth"
 MAX_VERIFIERS = 4
@@ -31,21 +32,27 @@ class Credentials:
     """The verifiers of a subscription, and what is wrong with the rest."""
 
     verifiers: tuple[routing.Verifier, ...]
+    sources: tuple[VerifierKey, ...]
+    """What each of them was made of."""
+    missing: tuple[NeededVerifier, ...]
+    """Verifiers that are not made yet."""
     findings: tuple[Finding, ...]
 
 
-def resolve_credentials(subscription: WebhookSubscription, secrets: "Secrets", inputs: Inputs) -> Credentials:
-    """The verifiers that *inputs* has for the subscription's credentials, in the order they are named."""
-    verifiers, findings = [], []
-    for item in _candidates(subscription, secrets, inputs):
+def resolve_credentials(subscription: WebhookSubscription, surroundings: Surroundings) -> Credentials:
+    """The verifiers that there are for the subscription's credentials, in the order they are named."""
+    verifiers, sources, missing, findings = [], [], [], []
+    for item in _candidates(subscription, surroundings):
         if isinstance(item, Finding):
             findings.append(item)
-        elif item.key in inputs.verifiers:
-            verifiers.append(inputs.verifiers[item.key])
+        elif verifier := surroundings.verifier(item):
+            verifiers.append(verifier)
+            sources.append(item.key)
         else:
+            missing.append(item)
             message = f"the verifier of {item.credential} is not made yet"
             findings.append(Finding(Severity.WARNING, Reason.VERIFIER_PENDING, _FIELD, message))
-    return Credentials(tuple(verifiers[:MAX_VERIFIERS]), tuple(findings))
+    return Credentials(tuple(verifiers), tuple(sources), tuple(missing), tuple(findings))
 
 
 def needed_verifiers(inputs: Inputs) -> tuple[NeededVerifier, ...]:
@@ -54,52 +61,40 @@ def needed_verifiers(inputs: Inputs) -> tuple[NeededVerifier, ...]:
 
     A Secret that has not changed keeps its key, so that its verifier is made once, and never again at a reload.
     """
-    secrets = index_secrets(inputs.secrets)
+    index = InputsIndex(inputs)
     needed: dict[VerifierKey, NeededVerifier] = {}
     for subscription in inputs.subscriptions:
-        for item in _candidates(subscription, secrets, inputs):
+        for item in _candidates(subscription, index):
             if isinstance(item, NeededVerifier) and item.key not in inputs.verifiers:
                 needed.setdefault(item.key, item)
     return tuple(sorted(needed.values(), key=lambda each: (each.credential, each.key.secret, each.key.username_key)))
 
 
-Secrets = Mapping[ObjectKey, Secret]
-
 _FIELD = ("spec", "auth", "basic", "secretRefs")
 
 
-def index_secrets(secrets: tuple[Secret, ...]) -> Secrets:
-    """Secrets by name; of two with one name (which no API server has) always the same one."""
-    ordered = sorted(
-        secrets, key=lambda secret: (secret.metadata.resource_version, secret.type, sorted(secret.data.items()))
-    )
-    return {secret.metadata.key: secret for secret in ordered}
-
-
-def _candidates(
-    subscription: WebhookSubscription, secrets: Secrets, inputs: Inputs
-) -> Iterator[NeededVerifier | Finding]:
+def _candidates(subscription: WebhookSubscription, surroundings: Surroundings) -> Iterator[NeededVerifier | Finding]:
     if subscription.secret_refs:
-        for index, ref in enumerate(subscription.secret_refs):
-            yield from _of_secret(subscription, ref, (*_FIELD, index), secrets)
+        for index, ref in enumerate(subscription.secret_refs[:MAX_VERIFIERS]):
+            yield from _of_secret(subscription, ref, (*_FIELD, index), surroundings)
         return
-    generated = inputs.generated.get(subscription.metadata.key, ())
+    generated = surroundings.generated(subscription)
     if not generated:
         message = "no Secret is named and no credential has been generated yet"
         yield Finding(Severity.WARNING, Reason.NO_CREDENTIALS, _FIELD, message)
-    for each in generated:
-        yield NeededVerifier(each.key, each.name, each.username, each.password, generated=True)
+    for each in generated[:MAX_VERIFIERS]:
+        yield NeededVerifier(each.key, each.name, each.username, each.password, generated=each.quick)
 
 
 def _of_secret(
-    subscription: WebhookSubscription, ref: SecretRef, field: tuple[str | int, ...], secrets: Secrets
+    subscription: WebhookSubscription, ref: SecretRef, field: tuple[str | int, ...], surroundings: Surroundings
 ) -> Iterator[NeededVerifier | Finding]:
     key = ObjectKey(subscription.metadata.namespace, ref.name)
-    secret = secrets.get(key)
+    secret = surroundings.secret(key)
     if secret is None:
         yield Finding(Severity.WARNING, Reason.SECRET_NOT_FOUND, field, f"Secret {key} does not exist")
         return
-    read = _read(secret, ref)
+    read = read_credential(secret, ref)
     if isinstance(read, str):
         yield Finding(Severity.WARNING, Reason.INVALID_SECRET, field, f"Secret {key} {read}")
         return
@@ -108,11 +103,11 @@ def _of_secret(
     if complaint:
         message = f"Secret {key}: CometChat does not take {complaint}"
         yield Finding(Severity.WARNING, Reason.SENDER_LIMITS, field, message)
-    yield NeededVerifier(_key(secret, ref), _name(secret), username, password, generated=False)
+    yield NeededVerifier(verifier_key(secret, ref), credential_name(secret), username, password, generated=False)
 
 
-def _read(secret: Secret, ref: SecretRef) -> tuple[str, str] | str:
-    # SECURITY: what is returned as a complaint holds no value of the Secret.
+def read_credential(secret: Secret, ref: SecretRef) -> tuple[str, str] | str:
+    """Username and password, or what is wrong with the Secret. SECURITY: a complaint holds no value of the Secret."""
     if secret.type != SECRET_TYPE:
         return f"must be of type {SECRET_TYPE}, got {secret.type}"
     found = []
@@ -141,7 +136,8 @@ def _sender_limits(username: str, password: str) -> str:
     return ""
 
 
-def _key(secret: Secret, ref: SecretRef) -> VerifierKey:
+def verifier_key(secret: Secret, ref: SecretRef) -> VerifierKey:
+    """Of the credential that *ref* names in *secret*."""
     metadata = secret.metadata
     return VerifierKey(
         metadata.uid or str(metadata.key),
@@ -151,7 +147,8 @@ def _key(secret: Secret, ref: SecretRef) -> VerifierKey:
     )
 
 
-def _name(secret: Secret) -> str:
+def credential_name(secret: Secret) -> str:
+    """Names a credential for people, "{secret}@{resourceVersion}"."""
     # SECURITY: a manifest's Secret has no version, and a digest of its data would tell guesses from the password.
     return f"{secret.metadata.name}@{secret.metadata.resource_version or 'manifest'}"
 

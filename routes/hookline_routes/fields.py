@@ -15,7 +15,14 @@ from typing import TypeVar
 
 from hookline_routes.problem import Problem, Reason, Severity, shortened
 from hookline_routes.resource import Origin
-from hookline_routes.units import format_duration, format_quantity, parse_duration, parse_quantity
+from hookline_routes.units import (
+    format_cpu,
+    format_duration,
+    format_quantity,
+    parse_cpu,
+    parse_duration,
+    parse_quantity,
+)
 
 Path = tuple[str | int, ...]
 E = TypeVar("E", bound=StrEnum)
@@ -47,6 +54,16 @@ NAME = Pattern(
 SERVICE = Pattern(
     re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?"),
     "a Service's name (a lower-case letter, then letters, digits and '-', at most 63 characters)",
+    63,
+)
+LABEL_KEY = Pattern(
+    re.compile(rf"({NAME.regex.pattern}/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"),
+    "a label's key (such as example.com/team, at most 317 characters)",
+    317,
+)
+LABEL_VALUE = Pattern(
+    re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"),
+    "a label's value (letters, digits, '-', '_' and '.', at most 63 characters)",
     63,
 )
 KEY = Pattern(re.compile(r"[-._a-zA-Z0-9]+"), "a key (letters, digits, '-', '_' and '.')", 253)
@@ -130,9 +147,9 @@ class Fields:
         return Fields(value, (*self.path, name), self._report, absent=required and value is None)
 
     def text(self, name: str, pattern: Pattern, default: str | None = None) -> str:
-        """A string; required where there is no *default*."""
+        """A string; required where there is no *default*. "" is as good as nothing where that is the default."""
         value = self.raw(name)
-        if value is None or (value == "" and default is not None):
+        if value is None or (value == "" and default == ""):
             if default is None:
                 self._require(name)
             return default or ""
@@ -199,6 +216,17 @@ class Fields:
             return default
         return read
 
+    def cpu(self, name: str, low: int, high: int) -> int:
+        """Thousandths of a CPU, from *low* to *high*; *low* where it is wrong."""
+        value = self.raw(name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        read = parse_cpu(str(value)) if whole or isinstance(value, str) else None
+        if read is None or not low <= read <= high:
+            limits = f"from {format_cpu(low)} to {format_cpu(high)}"
+            self._report.must((*self.path, name), f'an amount of CPU such as "500m" {limits}', value)
+            return low
+        return read
+
     def texts(self, name: str, pattern: Pattern, high: int) -> tuple[str, ...]:
         """Different strings, at most *high*; their order is kept."""
         found: list[str] = []
@@ -220,6 +248,15 @@ class Fields:
             found.append(read(inner))
             inner.close()
         return tuple(found)
+
+    def pairs(self, name: str, high: int, keys: Pattern, values: Pattern) -> dict[str, str]:
+        """A map of strings, at most *high* of them, of which the values may be empty."""
+        found = self.strings(name, high)
+        for key, each in found.items():
+            self._text((*self.path, name, "a key"), key, keys)
+            if each:
+                self._text((*self.path, name, key), each, values)
+        return found
 
     def strings(self, name: str, high: int) -> dict[str, str]:
         """A map of strings, at most *high* of them."""

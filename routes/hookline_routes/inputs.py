@@ -42,6 +42,8 @@ class GeneratedCredential:
     username: str
     password: str = field(repr=False)
     key: VerifierKey
+    quick: bool = True
+    """False: it may not have as much chance as that, and gets the slow hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,13 @@ class Inputs:
     default_gateway: WebhookGateway | None = None
     """Stands in for the gateway of its name where that is not there; in a single plane, for any."""
     gateway_namespace: str = ""
-    """Namespace of gateways that are referred to without one; "": any, the first by name."""
+    """
+    The installation's namespace: only its gateways are ours, and what refers to another's is not looked at.
+
+    "": there are no installations; a gateway that is referred to without a namespace is the first of its name by age.
+    """
+    cluster_default: bool = True
+    """Whether the installation takes references without a namespace."""
     single_plane: bool = False
     """All gateways' subscriptions go into one pair of tables, under any host name (`hookline dev`)."""
     omit_handler_tls: bool = False
@@ -148,7 +156,12 @@ class ObjectReport:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Tables by gateway ("namespace/name"; with `single_plane` the one key is ""), and a report of each object."""
+    """
+    Tables by plane, and a report of each object.
+
+    A plane is "{namespace}/{gateway}", one of a subscription's own "{namespace}/{gateway}.{its namespace}.{its name}"; with
+    `single_plane` the one key is "".
+    """
 
     tables: Mapping[str, Tables]
     reports: tuple[ObjectReport, ...]

@@ -260,6 +260,15 @@ class GatewayLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class DedicatedPolicy:
+    """Whether subscriptions may have planes of their own."""
+
+    allowed: bool = False
+    max_per_namespace: int = 2
+    """Subscriptions of one namespace that may; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookGateway:
     """A pool of receiver pods that platform owners run."""
 
@@ -275,7 +284,7 @@ class WebhookGateway:
     """"": the cluster's default."""
     client_certificate: str
     """Secret of type kubernetes.io/tls in the gateway's namespace; "": none."""
-    exposure: Mapping[str, object] = field(default_factory=dict)
+    dedicated: DedicatedPolicy = field(default_factory=DedicatedPolicy)
     origin: Origin | None = field(default=None, compare=False, repr=False)
 
 
@@ -316,6 +325,8 @@ class Unreadable:
     kind: str
     metadata: Metadata
     problems: tuple[Problem, ...]
+    gateway_ref: GatewayRef | None = None
+    """Of a subscription, as far as it can be read: whose business it is."""
 
 
 Resource = WebhookSubscription | WebhookGateway | Secret | ConfigMap | ReferenceGrant

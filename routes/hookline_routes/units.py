@@ -10,7 +10,8 @@ _DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 _DURATION_PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _DURATION_UNITS = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": SECOND // 1000}
 
-_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|[eE][0-9]{1,2}|)")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,3})?)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|[eE][0-9]{1,2}|)")
+_CPU = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?|[0-9]{1,7}m)")
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
@@ -55,3 +56,15 @@ def format_quantity(value: int) -> str:
             break
         value, suffix = value // 1024, each
     return f"{value}{suffix}"
+
+
+def parse_cpu(text: str) -> int | None:
+    """Thousandths of a CPU of "500m", "2", "0.5"; None where *text* is none."""
+    if not _CPU.fullmatch(text):
+        return None
+    return int(text[:-1]) if text.endswith("m") else int(Fraction(text) * 1000)
+
+
+def format_cpu(thousandths: int) -> str:
+    """As the API server writes it: "500m", "2"."""
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)

@@ -1,8 +1,10 @@
-"""What both kinds say of rates and replicas, and the units of limits."""
+"""What both kinds say of rates, replicas and resources, and the units of limits."""
+
+from collections.abc import Mapping
 
 from hookline_routes.fields import NAME, Fields, Pattern
 from hookline_routes.resource import RateLimitSpec, ScalingSpec
-from hookline_routes.units import SECOND
+from hookline_routes.units import SECOND, format_cpu, format_quantity
 
 MILLISECOND = SECOND // 1000
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
@@ -38,3 +40,30 @@ def read_scaling(fields: Fields, high: int) -> ScalingSpec | None:
         scaling.wrong("maxReplicas", f"must be at least minReplicas ({low}), got {spec.max_replicas}")
     scaling.close()
     return spec
+
+
+def read_resources(fields: Fields) -> Mapping[str, Mapping[str, str]]:
+    """`resources`: what is given of requests and limits, each of cpu and memory, as the API server would write it."""
+    amounts = {name: _amounts(fields.section(name)) for name in ("requests", "limits") if fields.has(name)}
+    fields.ignore("requests", "limits")
+    for kind, size in amounts.get("requests", {}).items():
+        limit = amounts.get("limits", {}).get(kind, size)
+        if size > limit:
+            shown = _AMOUNTS[kind]
+            fields.wrong(("requests", kind), f"must be at most limits.{kind} ({shown(limit)}), got {shown(size)}")
+    fields.close()
+    return {name: {kind: _AMOUNTS[kind](size) for kind, size in each.items()} for name, each in amounts.items()}
+
+
+_AMOUNTS = {"cpu": format_cpu, "memory": format_quantity}
+
+
+def _amounts(fields: Fields) -> dict[str, int]:
+    found = {}
+    if fields.has("cpu"):
+        found["cpu"] = fields.cpu("cpu", 10, 64_000)
+    if fields.has("memory"):
+        found["memory"] = fields.quantity("memory", 32 * MIB, 256 * GIB, 32 * MIB)
+    fields.ignore("cpu", "memory")
+    fields.close()
+    return found

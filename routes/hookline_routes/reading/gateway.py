@@ -3,10 +3,11 @@
 import re
 from enum import StrEnum
 
-from hookline_routes.fields import ANY_TEXT, NAME, Fields, Pattern, Report
+from hookline_routes.fields import LABEL_KEY, LABEL_VALUE, NAME, Fields, Pattern, Report
 from hookline_routes.reading.capacity import GIB, HOSTNAME, KIB, MIB, read_rate_limit, read_scaling
 from hookline_routes.resource import (
     AllowedNamespaces,
+    DedicatedPolicy,
     GatewayLimits,
     LabelRequirement,
     Metadata,
@@ -33,7 +34,6 @@ def read_gateway(fields: Fields, metadata: Metadata, report: Report) -> WebhookG
     storage = store.section("storage")
     tls = spec.section("backendTLS")
     certificate = tls.section("clientCertificateRef")
-    exposure = spec.raw("exposure")
     gateway = WebhookGateway(
         metadata=metadata,
         hostnames=spec.texts("hostnames", HOSTNAME, 16),
@@ -42,13 +42,14 @@ def read_gateway(fields: Fields, metadata: Metadata, report: Report) -> WebhookG
         replicas=spec.integer("replicas", 0, MAX_PODS) if spec.has("replicas") else None,
         scaling=read_scaling(spec, MAX_PODS),
         event_store_size=storage.quantity("size", 64 * MIB, 1 << 50, 10 * GIB),
-        storage_class=storage.text("storageClassName", NAME, ""),
+        storage_class=storage.text("storageClassName", NAME) if storage.has("storageClassName") else "",
         client_certificate=certificate.text("name", NAME) if tls.has("clientCertificateRef") else "",
-        exposure=exposure if isinstance(exposure, dict) else {},
+        dedicated=_dedicated(spec.section("dedicated")),
         origin=report.origin,
     )
     store.one_of("engine", _Engine, _Engine.SQLITE)
     spec.ignore("replicas")
+    storage.ignore("storageClassName")
     certificate.ignore("name")
     for section in (certificate, tls, storage, store, spec):
         section.close()
@@ -67,7 +68,7 @@ def _allowed(fields: Fields) -> AllowedNamespaces:
     selector = fields.section("selector")
     if given != (source is NamespacesFrom.SELECTOR):
         fields.wrong("selector", "is required when from is Selector, and forbidden otherwise")
-    labels = selector.strings("matchLabels", 16)
+    labels = selector.pairs("matchLabels", 16, LABEL_KEY, LABEL_VALUE)
     requirements = selector.objects("matchExpressions", 0, 16, _requirement)
     selector.close()
     fields.close()
@@ -76,11 +77,17 @@ def _allowed(fields: Fields) -> AllowedNamespaces:
 
 
 def _requirement(fields: Fields) -> LabelRequirement:
-    key, operator = fields.text("key", ANY_TEXT), fields.text("operator", _OPERATOR)
-    values = fields.texts("values", ANY_TEXT, 64)
+    key, operator = fields.text("key", LABEL_KEY), fields.text("operator", _OPERATOR)
+    values = fields.texts("values", LABEL_VALUE, 64)
     if operator and bool(values) != (operator in ("In", "NotIn")):
         fields.wrong("values", "must be given for In and NotIn, and for nothing else")
     return LabelRequirement(key, operator, values)
+
+
+def _dedicated(fields: Fields) -> DedicatedPolicy:
+    policy = DedicatedPolicy(fields.boolean("allowed", False), fields.integer("maxPerNamespace", 0, 100, 2))
+    fields.close()
+    return policy
 
 
 def _limits(fields: Fields) -> GatewayLimits:

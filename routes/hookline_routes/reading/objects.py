@@ -12,6 +12,7 @@ from hookline_routes.resource import (
     Origin,
     Resource,
     Unreadable,
+    WebhookSubscription,
 )
 
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -48,7 +49,8 @@ def read_object(value: object, *, strict: bool = False, origin: Origin | None = 
     resource = reader(fields, metadata, report)
     fields.close()
     if report.problems:
-        return Unreadable(kind_of(value), metadata, tuple(report.problems))
+        ref = resource.gateway_ref if isinstance(resource, WebhookSubscription) else None
+        return Unreadable(kind_of(value), metadata, tuple(report.problems), ref)
     return resource
 
 
@@ -77,7 +79,7 @@ def _metadata(fields: Fields, kind: str, report: Report) -> Metadata:
     own = kind in ("WebhookSubscription", "WebhookGateway")
     created = inner.raw("creationTimestamp")
     metadata = Metadata(
-        namespace=inner.text("namespace", LABEL, "default"),
+        namespace=inner.text("namespace", LABEL, "") or "default",
         # One that is wrong still names the object in what is said of it.
         name=inner.text("name", LABEL if own else NAME) or (name if raw_name else ""),
         uid=_token(inner.raw("uid")),

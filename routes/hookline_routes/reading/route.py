@@ -2,7 +2,8 @@
 
 import re
 
-from hookline_routes.fields import ANY_TEXT, KEY, LABEL, NAME, SERVICE, Fields, Pattern
+from hookline_routes.expression import MAX_LENGTH
+from hookline_routes.fields import KEY, LABEL, NAME, SERVICE, Fields, Pattern
 from hookline_routes.reading.capacity import HOSTNAME, HOUR, MILLISECOND, MINUTE
 from hookline_routes.resource import (
     CARef,
@@ -21,6 +22,7 @@ from hookline_routes.units import SECOND
 
 MAX_ROUTES = 32
 _TRIGGER = Pattern(re.compile(r"[A-Za-z0-9_.:-]+"), "a trigger (letters, digits, '_' and '-')", 128)
+_EXPRESSION = Pattern(re.compile(r"(?s).*"), f"an expression of at most {MAX_LENGTH} characters", MAX_LENGTH)
 _CATEGORY = Pattern(re.compile("|".join(Category)), " or ".join(Category), 32)
 _RECEIVER_TYPE = Pattern(re.compile("user|group"), "user or group", 8)
 
@@ -51,7 +53,7 @@ def _match(fields: Fields) -> MatchSpec:
         triggers=fields.texts("triggers", _TRIGGER, 128),
         categories=fields.texts("categories", _CATEGORY, len(Category)),
         receiver_types=fields.texts("receiverTypes", _RECEIVER_TYPE, 2),
-        expression=fields.text("expression", ANY_TEXT, ""),
+        expression=fields.text("expression", _EXPRESSION, ""),
     )
     fields.close()
     return match

@@ -4,7 +4,7 @@ import re
 
 from hookline_routes.fields import KEY, LABEL, NAME, Fields, Pattern, Report
 from hookline_routes.problem import Reason
-from hookline_routes.reading.capacity import HOUR, read_rate_limit, read_scaling
+from hookline_routes.reading.capacity import HOUR, read_rate_limit, read_resources, read_scaling
 from hookline_routes.reading.route import read_routes
 from hookline_routes.resource import (
     DataPlaneSpec,
@@ -98,9 +98,7 @@ def _data_plane(spec: Fields) -> DataPlaneSpec:
     scaling = read_scaling(dedicated, 50)
     if given and scaling is None:
         dedicated.wrong("scaling", "is required")
-    resources = dedicated.section("resources")
-    amounts = {name: resources.strings(name, 2) for name in ("requests", "limits") if resources.has(name)}
-    resources.ignore("requests", "limits")
-    for section in (resources, dedicated, plane):
+    amounts = read_resources(dedicated.section("resources"))
+    for section in (dedicated, plane):
         section.close()
     return DataPlaneSpec(mode, scaling, amounts)
