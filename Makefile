@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup run test check proto bench lock format clean
+.PHONY: setup run test check proto bench kubernetes lock format clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ proto: setup ## Generate the Python beside the .proto files.
 
 bench: setup ## Measurements, as ratios within one run.
 	@$(BIN)/python -m bench $(BENCH)
+
+kubernetes: setup ## Find or build etcd, kube-apiserver and kubectl, which the tests of the operator run for real.
+	@$(BIN)/python -m tools.kubernetes
 
 lock: setup ## Write constraints.txt anew from pyproject.toml.
 	@$(BIN)/uv pip compile --quiet --universal --all-extras --generate-hashes --no-header --no-emit-index-url \

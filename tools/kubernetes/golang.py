@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 
@@ -41,5 +42,5 @@ def version() -> str:
 
 def fits(here: str, needed: tuple[int, ...]) -> bool:
     """Whether the Go *here* can build what needs *needed*."""
-    numbers = here.replace("rc", ".").replace("beta", ".").split(".")
-    return bool(here) and tuple(int(number) for number in numbers if number.isdigit()) >= needed
+    found = re.match(r"\d+(\.\d+)*", here)  # of "1.27rc1" as much as says that it is later than 1.26
+    return found is not None and tuple(map(int, found[0].split("."))) >= needed
