@@ -24,6 +24,17 @@ class Contribution:
     """None: to be absent."""
     types: frozenset[str] = frozenset()
     """Conditions it owns: those that it does not list are taken away."""
+    desired_pods: int | None = None
+    """Of a gateway: receiver pods that there should be now."""
+
+    def __or__(self, other: "Contribution") -> "Contribution":
+        """Both; the other's word counts where both speak of the same."""
+        return Contribution(
+            (*self.conditions, *other.conditions),
+            {**self.fields, **other.fields},
+            self.types | other.types,
+            self.desired_pods if other.desired_pods is None else other.desired_pods,
+        )
 
 
 @dataclass(frozen=True, slots=True)
