@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from hookline_operator.apply.api import ApiError, Conflict, NotFound, NotLeading
 from hookline_operator.apply.events import Events
+from hookline_operator.apply.index import Index
 from hookline_operator.apply.token_bucket import TokenBucket
 from hookline_operator.decide import conditions, status
 from hookline_operator.decide.endpoints import Resolved
@@ -34,8 +35,6 @@ from hookline_routes.inputs import ObjectReport
 from hookline_routes.resource import ObjectKey, ServiceRef
 
 log = logging.getLogger(__name__)
-
-K, V = TypeVar("K"), TypeVar("V")
 
 Json = dict[str, Any]
 StatusKey = tuple[str, ObjectKey]
@@ -157,7 +156,7 @@ class StatusLane:
         self._queue: WorkQueue[StatusKey] = WorkQueue(lambda key: key[1].namespace, clock=clock)
         self._bucket = TokenBucket(self._pace.per_second, self._pace.burst, clock)
         self._written: dict[StatusKey, _Written] = {}
-        self._naming = _Index[StatusKey, ServiceRef]()
+        self._naming = Index[StatusKey, ServiceRef]()
         self._begin()
         self.writes = 0
         """Statuses written."""
@@ -190,7 +189,7 @@ class StatusLane:
     def _begin(self) -> None:
         self._since: dict[StatusKey, float] = {}
         """Since when a status has differed from what it should be by something that may be over soon."""
-        self._waiting = _Index[StatusKey, str]()
+        self._waiting = Index[StatusKey, str]()
         """What the pods of a plane do not serve yet, by plane."""
         self._shard: dict[StatusKey, int] = {}
         """In which shard of it that is."""
@@ -368,34 +367,6 @@ class StatusLane:
         self._written.pop(key, None)
         self._note_waiting(key, None, served=False)
         self._naming.put(key, ())
-
-
-class _Index(Generic[K, V]):
-    """Which keys have which values, both ways."""
-
-    def __init__(self) -> None:
-        self._values: dict[K, frozenset[V]] = {}
-        self._keys: dict[V, set[K]] = {}
-
-    def put(self, key: K, values: Iterable[V]) -> None:
-        """These are all the values that *key* has."""
-        before, after = self._values.pop(key, frozenset()), frozenset(values)
-        for value in after - before:
-            self._keys.setdefault(value, set()).add(key)
-        for value in before - after:
-            self._keys[value].discard(key)
-            if not self._keys[value]:
-                del self._keys[value]
-        if after:
-            self._values[key] = after
-
-    def of(self, value: V) -> tuple[K, ...]:
-        """The keys that have it."""
-        return tuple(self._keys.get(value, ()))
-
-    def values(self) -> Iterable[V]:
-        """All that some key has."""
-        return self._keys.keys()
 
 
 def _as_stored(declared: Declared, stored: Json) -> Declared:
