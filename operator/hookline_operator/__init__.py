@@ -1,7 +1,6 @@
 """
-The kopf operator: Kubernetes objects in, published route tables, secrets and receivers out.
+The kopf operator: Kubernetes objects in, published route tables, Secrets and receivers out.
 
-Not in this release. What it will run on is: the contract of the route tables (`hookline.routing.v1`) and the compile step
-(`hookline_routes`), which `hookline dev` uses today and the operator will use unchanged. It will be started with
-`kopf run -m hookline_operator.main`; until then `python -m hookline_operator` says so.
+`python -m hookline_operator` starts it. `observe` what is true → `work` what is to be looked at → `decide` what should be →
+`apply` it, one lane for each kind of work, in the replica that holds the Lease (`leadership`); `main` wires.
 """

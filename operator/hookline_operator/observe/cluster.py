@@ -135,6 +135,10 @@ class Cluster:
         """The version up to which it is known what there is and what isn't; 0: nothing was listed yet."""
         return self._stores[kind].position
 
+    def count(self, kind: KindName) -> int:
+        """Of how many objects something is kept."""
+        return len(self._stores[kind].values)
+
     def kind(self, name: KindName) -> Kind:
         """Its row."""
         return self._kinds[name]

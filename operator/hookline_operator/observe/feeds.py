@@ -155,7 +155,7 @@ def _settings(kinds: list[Kind]) -> kopf.OperatorSettings:
     settings.scanning.disabled = any(kind.namespaces for kind in kinds)
     for kind in kinds:
         if kind.fields:
-            settings.watching.field_selectors[(_group(kind), _version(kind), kind.type.plural)] = kind.fields
+            settings.watching.field_selectors[(_group(kind), kind.type.plural)] = kind.fields
     return settings
 
 

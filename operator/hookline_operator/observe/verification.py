@@ -62,9 +62,9 @@ class Verification:
         await together(self._verify(kind) for kind in self._cluster.kinds)
         await self._authorities.read_missing()
 
-    async def verify(self, kinds: Iterable[KindName] | None = None) -> Found:
+    async def verify(self, kinds: Iterable[str] | None = None) -> Found:
         """All that was true when this was called is known when it returns; ApiError if a list fails, and nothing is dropped."""
-        names = tuple(kinds) if kinds is not None else tuple(self._locks)
+        names = tuple(self._locks) if kinds is None else tuple(KindName(kind) for kind in kinds)
         found = await together(self._verify(self._cluster.kind(name)) for name in names)
         await self._authorities.read_missing()
         return sum(found, Found())

@@ -1,0 +1,170 @@
+"""
+Wires the operator and runs its parts until it is told to stop.
+
+    list all → watch (kopf) ┐
+                            ├─► change → keys of lanes; while this replica leads, lanes work them off
+    sweep every minute      ┘
+    Lease → term: internal Secret, default gateway, lanes
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kubernetes.aio.client import ApiClient
+
+from hookline_operator.apply.api import Api, ApiError, Limits
+from hookline_operator.apply.connection import connect, log_in
+from hookline_operator.apply.installation import DEFAULT_GATEWAY, Installation, Misconfigured, gateway_spec
+from hookline_operator.leadership import Election
+from hookline_operator.observe.authorities import Authorities, AuthorityPace
+from hookline_operator.observe.cluster import Cluster
+from hookline_operator.observe.dependents import dependents, everything
+from hookline_operator.observe.feeds import Feeds
+from hookline_operator.observe.kinds import kinds
+from hookline_operator.observe.objects import Change, KindName
+from hookline_operator.observe.verification import Verification
+from hookline_operator.ops import OperatorState, OpsServer
+from hookline_operator.settings import Settings, ops_address
+from hookline_operator.wiring import Lanes, Parts, make_lanes
+
+log = logging.getLogger(__name__)
+
+LOAD_AGAIN_AFTER = 1.0
+"""Seconds until the first lists are tried again after one has failed."""
+LEASE_CALL = Limits(seconds=1.5, attempts=1)
+
+
+class Operator:
+    """The whole operator; `run` returns when `stop` was called and the Lease was given back."""
+
+    def __init__(self, settings: Settings, client: ApiClient) -> None:
+        self._settings = settings
+        self._cluster = Cluster(
+            kinds(settings.namespace, settings.watched_secret_namespaces), settings.default_namespace
+        )
+        reading = Api(client)
+        lease_api = Api(client, limits=LEASE_CALL)
+        self._election = Election(
+            lease_api, settings.namespace, settings.lease, settings.name, timings=settings.lease_timings()
+        )
+        self._api = Api(client, may_write=self._election.remaining)
+        pace = AuthorityPace(settings.authority_seconds)
+        self._authorities = Authorities(reading, self._cluster, self._on_change, pace=pace)
+        self._verification = Verification(reading, self._cluster, self._authorities, self._on_change)
+        self._feeds = Feeds(self._cluster, log_in, self._on_change)
+        self._installation = Installation(self._api, settings.namespace, _gateway_spec(settings))
+        self._ops = OpsServer(ops_address(settings.ops_bind), self._state, self._verification)
+        self._lanes: Lanes | None = None
+        self._gateway_missing = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.sinks: list[Callable[[Change], None]] = []
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`; raises what no part could go on with."""
+        await self._ops.start()
+        working = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            working.cancel()
+            await asyncio.wait((working, stopping))
+            await self._feeds.stop()
+            await self._ops.stop()
+        if not working.cancelled() and (error := working.exception()):
+            raise error
+
+    async def _work(self) -> None:
+        await self._load()
+        self._feeds.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._verification.sweep(self._settings.sweep_seconds))
+            group.create_task(self._authorities.run())
+            group.create_task(self._election.run(self._lead))
+
+    async def _load(self) -> None:
+        while True:
+            try:
+                await self._verification.load()
+            except ApiError as error:
+                log.warning("can't list yet", extra={"error": str(error)})
+                await asyncio.sleep(LOAD_AGAIN_AFTER)
+            else:
+                counts = {kind.name.value: self._cluster.count(kind.name) for kind in self._cluster.kinds}
+                log.info("all listed", extra=counts)
+                return
+
+    async def _lead(self, term: int) -> None:
+        """One term."""
+        if self._lanes is None:
+            self._lanes = make_lanes(await self._parts())
+        self._lanes.add(everything(self._cluster))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_gateway())
+            group.create_task(self._lanes.run())
+
+    async def _parts(self) -> Parts:
+        internal = await self._installation.make_internal()
+        verify = self._verification.verify
+        return Parts(self._settings, self._cluster, self._api, self._election, verify, internal)
+
+    async def _keep_gateway(self) -> None:
+        while True:
+            self._gateway_missing.clear()
+            try:
+                await self._installation.make_default_gateway()
+            except ApiError as error:
+                log.warning("default gateway not written", extra={"error": str(error)})
+                await asyncio.sleep(5)
+                continue
+            await self._gateway_missing.wait()
+
+    def _on_change(self, change: Change) -> None:
+        self._authorities.note(change)
+        if self._lanes:
+            self._lanes.add(dependents(change, self._cluster))
+        if change.kind is KindName.GATEWAYS and change.new is None and change.key.name == DEFAULT_GATEWAY:
+            self._gateway_missing.set()
+        for sink in self.sinks:
+            sink(change)
+
+    def _state(self) -> OperatorState:
+        leading = self._election.is_leading()
+        return OperatorState(
+            complete=self._verification.is_complete,
+            leading=leading,
+            term=self._election.term,
+            holder=self._election.holder,
+            published=leading and self._lanes is not None and self._lanes.has_published(),
+            behind=self._feeds.behind,
+            feed_restarts=self._feeds.restarts,
+            writes=self._api.writes,
+            lanes=self._lanes.states() if self._lanes else (),
+        )
+
+
+async def run(settings: Settings, stopped_by: Callable[[Callable[[], None]], None]) -> None:
+    """Connect and run; *stopped_by* is given what stops it."""
+    client = await connect()
+    try:
+        operator = Operator(settings, client)
+        stopped_by(operator.stop)
+        await operator.run()
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]
+
+
+def _gateway_spec(settings: Settings) -> dict[str, object] | None:
+    path = settings.default_gateway
+    if path is None:
+        return None
+    try:
+        return dict(gateway_spec(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise Misconfigured(f"the default gateway's spec can't be read: {error}") from error
