@@ -43,6 +43,11 @@ NEEDS = (
         lambda: not os.environ.get("HOOKLINE_WITHOUT_KUBERNETES") and not why_not(),
     ),
     Need(
+        "needs_controller_manager",
+        "kube-controller-manager, built by Go (1.26 or later)",
+        lambda: not os.environ.get("HOOKLINE_WITHOUT_KUBERNETES") and not why_not(("kube-controller-manager",)),
+    ),
+    Need(
         "needs_network_namespace",
         "network namespaces: root on Linux, or user namespaces",
         lambda: network.how() is not None,

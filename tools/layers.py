@@ -16,9 +16,12 @@ from pathlib import Path
 from tools import check
 from tools.kubernetes import BuildFailed, GoUnfit, NotInAssets
 from tools.kubernetes import provide as provide_kubernetes
+from tools.kubernetes.programs import CONTROL_PLANE
 from tools.packages import provide
 
 ROOT = Path(__file__).resolve().parent.parent
+
+PROGRAMS = (*CONTROL_PLANE, "kube-controller-manager")
 
 TOOLS = {"cc": ["gcc", "libc6-dev"], "go": ["golang-go"], "node": ["nodejs"], "npm": ["npm"]}
 """Commands that a layer needs, and the Debian packages that bring them."""
@@ -43,7 +46,7 @@ def main(arguments: list[str]) -> int:
 def has_kubernetes() -> bool:
     """Whether the programs of Kubernetes are there; builds them if they can be built, else says why not."""
     try:
-        provide_kubernetes()
+        provide_kubernetes(PROGRAMS)
     except (BuildFailed, GoUnfit, NotInAssets) as error:
         print(f"test: no control plane: {error}", flush=True)
         return False

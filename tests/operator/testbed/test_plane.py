@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from kubernetes.aio.client import VersionApi
 
-from support.kubernetes.api import Object, Refused
+from support.kubernetes.api import Api, Object, Refused
 from support.kubernetes.fixtures import NewNamespace, NewPlane
 from support.kubernetes.guard import Guard
 from support.kubernetes.plane import ControlPlane, KubectlFailed, PlaneOptions
@@ -180,6 +181,50 @@ def test_a_program_that_ends_says_why(tmp_path: Path, guard: Guard) -> None:
 
     with pytest.raises(AssertionError, match=r"etcd has ended with 1\n--- etcd: the end of .*etcd-1\.log"):
         ControlPlane(tmp_path, programs, guard).start()
+
+
+def test_controllers_can_be_had_too(controller_manager: Path, own_plane: ControlPlane) -> None:
+    """That what the operator owns goes with its owner is the garbage collector's word, not ours."""
+    api = own_plane.api()
+    own_plane.start_controllers("garbage-collector-controller")
+    (owner,) = api.apply(a_map("default", "owner", a="b"))
+    owned = a_map("default", "owned", a="b")
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    owned["metadata"]["ownerReferences"] = [reference]
+    api.apply(owned)
+
+    api.delete(owner)
+
+    until_sync(lambda: "owned" not in names(api), within=60, what="it is gone")
+
+
+def names(api: Api) -> list[str]:
+    """Of the ConfigMaps."""
+    return [one["metadata"]["name"] for one in api.objects("v1", "ConfigMap", "default")]
+
+
+def test_the_projects_kinds_are_served(plane: ControlPlane, kinds: None, namespace: str) -> None:
+    """Every test of the operator begins with them."""
+    assert plane.api().objects("hookline.dev/v1alpha1", "WebhookSubscription", namespace) == []
+    assert plane.api().objects("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", namespace) == []
+
+
+async def test_the_operators_client_reaches_it(plane: ControlPlane, namespace: str) -> None:
+    """The library's own client, with a token of an account."""
+    async with plane.aio(plane.service_account(namespace, "operator")) as client:
+        version = await VersionApi(client).get_code()
+
+    assert version.major == "1"
+
+
+def test_a_pods_files_are_there(plane: ControlPlane, namespace: str) -> None:
+    """The agent reads its token as in a pod."""
+    folder = plane.account_folder(namespace, "agent")
+
+    token = (folder / "token").read_text(encoding="utf-8")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    answer = plane.api().request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+    assert answer["status"]["user"]["username"] == f"system:serviceaccount:{namespace}:agent"
 
 
 STARTS_AND_WAITS = """

@@ -8,6 +8,8 @@ The fixtures of tests against a real API server; tests/conftest.py loads them fo
 | `new_namespace` | the same as a function, for as many as a test needs: `acme = new_namespace("acme")` |
 | `own_plane` | a control plane of the test's own, to stop, pause, compact |
 | `new_plane` | the same as a function that takes PlaneOptions |
+| `kinds` | nothing: from now on `plane` serves the project's kinds and ReferenceGrants |
+| `controller_manager` | the path of kube-controller-manager, for `ControlPlane.start_controllers` in a plane of one's own |
 | `network` | addresses for pods (see `support.kubernetes.network`); `plane` can be reached from inside |
 | `processes` | starts programs, inside `network` if the test uses that one too |
 | `fault_proxy` | a proxy before `plane` (see `support.kubernetes.proxy` and `faults`), to be reached from inside `network` too |
@@ -23,14 +25,22 @@ import pytest
 
 from support.kubernetes.api import Refused
 from support.kubernetes.guard import Guard
+from support.kubernetes.kinds import install_kinds
 from support.kubernetes.network import Network
 from support.kubernetes.plane import ControlPlane, PlaneOptions
 from support.kubernetes.process import Processes
 from support.kubernetes.proxy import FaultProxy
 from tools.kubernetes import provide
+from tools.kubernetes.programs import CONTROL_PLANE
 
-NEEDED_BY = {"kubernetes_programs": "needs_kubernetes", "network": "needs_network_namespace"}
+NEEDED_BY = {
+    "kubernetes_programs": "needs_kubernetes",
+    "controller_manager": "needs_controller_manager",
+    "network": "needs_network_namespace",
+}
 """Fixture → marker of what it needs."""
+
+CONTROLLERS = "kube-controller-manager"
 
 NewPlane = Callable[..., ControlPlane]
 NewNamespace = Callable[..., str]
@@ -54,12 +64,23 @@ def guard() -> Iterator[Guard]:
 
 
 @pytest.fixture(scope="session")
-def kubernetes_programs(request: pytest.FixtureRequest) -> Mapping[str, Path]:
+def kubernetes_programs(request: pytest.FixtureRequest) -> dict[str, Path]:
     """Paths of etcd, kube-apiserver and kubectl; built now, for all to see, if they never were."""
+    return _provide(request, *CONTROL_PLANE)
+
+
+@pytest.fixture(scope="session")
+def controller_manager(request: pytest.FixtureRequest, kubernetes_programs: dict[str, Path]) -> Path:
+    """The program; with it, planes can start controllers."""
+    kubernetes_programs.update(_provide(request, CONTROLLERS))
+    return kubernetes_programs[CONTROLLERS]
+
+
+def _provide(request: pytest.FixtureRequest, *names: str) -> dict[str, Path]:
     capturing = request.config.pluginmanager.getplugin("capturemanager")
     assert capturing is not None
     with capturing.global_and_fixture_disabled():
-        return provide()
+        return provide(names)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +90,12 @@ def plane(
     """The run's control plane."""
     with ControlPlane(tmp_path_factory.mktemp("plane"), kubernetes_programs, guard) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def kinds(plane: ControlPlane) -> None:
+    """Let the run's control plane serve the project's kinds."""
+    install_kinds(plane)
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ import random
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +30,13 @@ from typing import Any, Self
 
 import trustme
 import yaml
+from kubernetes.aio.client import ApiClient, Configuration
 
 from support.kubernetes.api import Api, Object
 from support.kubernetes.audit import POLICY, Audit
 from support.kubernetes.guard import Guard
 from support.kubernetes.process import Process, Processes
+from tools.kubernetes import provide
 
 ADMIN = "admin"
 ADMIN_TOKEN = "token-of-the-admin"
@@ -195,6 +199,39 @@ class ControlPlane:
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 86400}}
         return str(api.request("POST", path, asked)["status"]["token"])
 
+    def account_folder(self, namespace: str, name: str) -> Path:
+        """What a pod of that ServiceAccount finds under /var/run/secrets: `token`, `ca.crt`, `namespace`."""
+        folder = self.folder / f"account-{next(self._files)}"
+        folder.mkdir()
+        (folder / "token").write_text(self.service_account(namespace, name), encoding="utf-8")
+        (folder / "ca.crt").write_bytes(self.authority.read_bytes())
+        (folder / "namespace").write_text(namespace, encoding="utf-8")
+        return folder
+
+    def aio(self, token: str = ADMIN_TOKEN, *, server: str = "") -> ApiClient:
+        """A client of kubernetes.aio, as the operator uses; to be closed: `async with plane.aio() as client`."""
+        configuration = Configuration(host=server or self.server, api_key={"authorization": f"Bearer {token}"})
+        configuration.ssl_ca_cert = str(self.authority)
+        return ApiClient(configuration)
+
+    def start_controllers(self, *names: str) -> Process:
+        """
+        Start kube-controller-manager with the controllers of those *names*, e.g. "garbage-collector-controller".
+
+        Needs the program, see the fixture `controller_manager`. What they do they do in the whole cluster: for a plane
+        of one's own. They are at work within seconds; wait for what they do.
+        """
+        command: list[str | Path] = [
+            self.programs["kube-controller-manager"],
+            f"--kubeconfig={self.kubeconfig()}",
+            f"--controllers={','.join(names)}",
+            f"--service-account-private-key-file={self.folder / 'accounts.key'}",
+            "--use-service-account-credentials",
+            "--leader-elect=false",
+            "--secure-port=0",
+        ]
+        return self._processes.start("kube-controller-manager", command)
+
     def kubectl(
         self, *arguments: str, input: str | None = None, namespace: str = "", timeout: float = 60.0, token: str = ""
     ) -> str:
@@ -238,13 +275,20 @@ class ControlPlane:
         for manifest in manifests:
             text = manifest.read_text(encoding="utf-8") if isinstance(manifest, Path) else manifest
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
-            names = [
-                f"crd/{thing['metadata']['name']}"
-                for thing in yaml.safe_load_all(text)
-                if thing and thing["kind"] == "CustomResourceDefinition"
-            ]
-            if names:
-                self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+            for thing in yaml.safe_load_all(text):
+                if thing and thing["kind"] == "CustomResourceDefinition":
+                    self._wait_served(thing)
+
+    def _wait_served(self, definition: Object) -> None:
+        """Established is not enough: a moment later it is "(re)initializing" its storage, and answers 429."""
+        spec = definition["spec"]
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{definition['metadata']['name']}")
+        deadline = time.monotonic() + READY_WITHIN
+        for version in (version["name"] for version in spec["versions"] if version["served"]):
+            url = f"{self.server}/apis/{spec['group']}/{version}/{spec['names']['plural']}?limit=1"
+            while not self._get(url):
+                assert time.monotonic() < deadline, f"not served within {READY_WITHIN:g} s: {url}"
+                time.sleep(0.05)
 
     def forget_history(self) -> None:
         """After this every watch from before it is answered 410. The API server restarts: for a plane of one's own."""
@@ -360,6 +404,17 @@ class ControlPlane:
             *([*audit, "--audit-log-maxsize=100000"] if self.options.audit else []),
             *self.options.flags,
         ]
+
+
+@contextmanager
+def a_control_plane(options: PlaneOptions | None = None) -> Iterator[ControlPlane]:
+    """One outside of pytest: for measurements, and to try things out."""
+    with (
+        tempfile.TemporaryDirectory(prefix="plane-", ignore_cleanup_errors=True) as folder,
+        closing(Guard()) as guard,
+        ControlPlane(Path(folder), provide(), guard, options) as plane,
+    ):
+        yield plane
 
 
 def free_ports(count: int) -> Iterator[int]:
