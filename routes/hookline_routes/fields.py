@@ -250,7 +250,11 @@ class Fields:
         return tuple(found)
 
     def pairs(self, name: str, high: int, keys: Pattern, values: Pattern) -> dict[str, str]:
-        """A map of strings, at most *high* of them, of which the values may be empty."""
+        """A map of strings, at most *high* of them, of which the values may be empty; null ones are as good as absent."""
+        value = self._values.get(name)
+        if isinstance(value, Mapping):
+            given = {key: each for key, each in value.items() if each is not None}
+            self._values = {**self._values, name: given}
         found = self.strings(name, high)
         for key, each in found.items():
             self._text((*self.path, name, "a key"), key, keys)

@@ -64,7 +64,7 @@ def _handler(fields: Fields, namespace: str) -> HandlerSpec:
     handler = HandlerSpec(
         service=ServiceRef(
             service.text("name", SERVICE),
-            service.text("namespace", LABEL, namespace),
+            service.text("namespace", LABEL, "") or namespace,
             service.integer("port", 1, 65535),
         ),
         timeout=fields.duration("timeout", 100 * MILLISECOND, 10 * MINUTE, 10 * SECOND),
