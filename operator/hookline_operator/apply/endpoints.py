@@ -22,15 +22,18 @@ from typing import Any, Protocol
 from hookline_operator.apply.api import ApiError, Conflict, NotFound, NotLeading
 from hookline_operator.apply.endpoint_tables import EndpointTables, PublishedShard, ShardKey, shards_of
 from hookline_operator.decide.endpoints import Resolved, Seen, resolve, table_of
-from hookline_operator.observe.objects import Declared
-from hookline_operator.work import Backoff
+from hookline_operator.observe.objects import Declared, KindName
+from hookline_operator.work import Backoff, WorkQueue
 from hookline_routes.resource import ObjectKey, ServiceRef
 from hookline_routes.shard import ShardTooLarge, content_hash, shard_of
 
 log = logging.getLogger(__name__)
 
-KINDS = ("services", "slices", "pods")
-"""What endpoints are decided by, as `verify` names it."""
+EVERYTHING = 1 << 30
+"""Keys that one turn takes."""
+
+KINDS = (KindName.SERVICES, KindName.SLICES, KindName.PODS)
+"""What endpoints are decided by."""
 
 SUDDEN_SERVICES, SUDDEN_PART = 20, 10
 """More Services than this, and more than a tenth of those with addresses, losing all at once: verified first."""
@@ -82,7 +85,7 @@ class _Shard:
     writing: bool = False
 
 
-Verify = Callable[[tuple[str, ...]], Awaitable[object]]
+Verify = Callable[[tuple[KindName, ...]], Awaitable[object]]
 """Brings the cluster's view of these kinds up to a consistent list that is made now."""
 
 
@@ -106,7 +109,7 @@ class EndpointsLane:
         self._namespace, self._pace, self._on_resolved, self._clock = namespace, pace or Pace(), on_resolved, clock
         self._backoff = Backoff(first=0.5, most=30.0)
         self._wake = asyncio.Event()
-        self._added: set[ObjectKey] = set()
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace, clock=clock)
         self._planes: set[str] = set()
         self._begin()
         self.writes = 0
@@ -114,7 +117,7 @@ class EndpointsLane:
 
     def add(self, keys: Iterable[ObjectKey], *, urgent: bool = False) -> None:
         """Look at these Services again; urgent or not, it is a matter of milliseconds."""
-        self._added.update(keys)
+        self.queue.add(keys, urgent=urgent)
         self._wake.set()
 
     def routes_changed(self, planes: Iterable[str]) -> None:
@@ -132,10 +135,13 @@ class EndpointsLane:
         await self._read()
         self._planes.update(self._routes.planes())
         self._wake.set()
-        async with asyncio.TaskGroup() as writers:
-            while True:
-                await self._turn(writers)
-                await self._sleep()
+        try:
+            async with asyncio.TaskGroup() as writers:
+                while True:
+                    await self._turn(writers)
+                    await self._sleep()
+        finally:
+            self.queue.clear()
 
     def _begin(self) -> None:
         self._known: dict[str, frozenset[ServiceRef]] = {}
@@ -168,7 +174,7 @@ class EndpointsLane:
     async def _turn(self, writers: asyncio.TaskGroup) -> None:
         self._wake.clear()
         planes, self._planes = self._planes, set()
-        services, self._added = self._added, set()
+        services = self.queue.take_now(EVERYTHING)
         if self._clock() - self._read_at > self._pace.read_again:
             await self._read()
         try:
@@ -178,14 +184,18 @@ class EndpointsLane:
                 await self._verify_all()
         except ApiError as error:
             self._planes |= planes
-            self._added |= services
+            for key in services:
+                self.queue.failed(key)
+            self.queue.add(services)
             await self._pause("the cluster could not be verified", error)
             self._wake.set()
             return
         self._failures = 0
-        for key in self._due_shards():
-            self._shards[key].writing = True
-            writers.create_task(self._publish(key))
+        for service in services:
+            self.queue.done(service)
+        for shard in self._due_shards():
+            self._shards[shard].writing = True
+            writers.create_task(self._publish(shard))
         for plane in self._gone:
             writers.create_task(self._remove(plane))
         self._gone.clear()

@@ -153,7 +153,7 @@ class StatusLane:
         self._cluster, self._routes, self._served, self._handlers = cluster, routes, served, handlers
         self._api, self._events, self._contributors = api, events, contributors
         self._now, self._clock, self._pace = now, clock, pace or StatusPace()
-        self._queue: WorkQueue[StatusKey] = WorkQueue(lambda key: key[1].namespace, clock=clock)
+        self.queue: WorkQueue[StatusKey] = WorkQueue(lambda key: key[1].namespace, clock=clock)
         self._bucket = TokenBucket(self._pace.per_second, self._pace.burst, clock)
         self._written: dict[StatusKey, _Written] = {}
         self._naming = Index[StatusKey, ServiceRef]()
@@ -163,7 +163,7 @@ class StatusLane:
 
     def add(self, keys: Iterable[StatusKey], *, urgent: bool = False) -> None:
         """Look at these again."""
-        self._queue.add(keys, urgent=urgent)
+        self.queue.add(keys, urgent=urgent)
 
     def served_changed(self, plane: str, shards: Collection[int] | None = None) -> None:
         """Pods of *plane* serve other revisions of these *shards* (None: any) than before."""
@@ -184,7 +184,7 @@ class StatusLane:
                 for _ in range(self._pace.workers):
                     workers.create_task(self._worker())
         finally:
-            self._queue.clear()
+            self.queue.clear()
 
     def _begin(self) -> None:
         self._since: dict[StatusKey, float] = {}
@@ -198,7 +198,7 @@ class StatusLane:
 
     async def _worker(self) -> None:
         while True:
-            for key in await self._queue.take():
+            for key in await self.queue.take():
                 await self._look_at(key)
             # PERF: ten thousand statuses that are right must not hold up the loop that publishes routes.
             await asyncio.sleep(0)
@@ -207,11 +207,11 @@ class StatusLane:
         try:
             await self._work(key)
         except (ApiError, NotLeading) as error:
-            delay = self._queue.failed(key)
+            delay = self.queue.failed(key)
             fields = {"kind": key[0], "object": str(key[1]), "reason": str(error), "again_in": delay}
             log.warning("a status was not written", extra=fields)
         else:
-            self._queue.done(key)
+            self.queue.done(key)
 
     async def _work(self, key: StatusKey) -> None:
         declared = self._declared(key)
@@ -224,7 +224,7 @@ class StatusLane:
             return
         wait = self._wait(key, change.patience)
         if wait > 0:
-            self._queue.add((key,), after=wait)
+            self.queue.add((key,), after=wait)
             return
         await self._bucket.take()
         await self._write(key)

@@ -20,6 +20,8 @@ from hookline_routes.resource import ObjectKey, ServiceRef
 
 FORMAT = 1
 """Of the EndpointTable messages made here."""
+MAX_JUDGED = 1000
+"""Endpoints that are looked at for one port of a Service, by name of the slice: nobody's slices may cost others time."""
 MAX_ADDRESSES = 256
 """Published for one port of a Service, the first by address; a forwarder uses 32 of them at once."""
 
@@ -48,6 +50,7 @@ class Refusal(StrEnum):
     NO_POD = "an address that no Pod of the Service's namespace has"
     OTHER_POD = "an address of another Pod than the one it names"
     HOST_NETWORK = "a Pod on its node's network, whose address it shares with others"
+    TOO_MANY = "one beyond the first 1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class _Findings:
     by_pod: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     """Addresses by the Pod's uid and the port."""
     refused: Counter[Refusal] = field(default_factory=Counter)
+    judged: int = 0
     not_ready: bool = False
     without_port: bool = False
 
@@ -159,6 +163,10 @@ def _collected(service: Service, port_name: str, seen: Seen) -> Resolved:
 def _collect(endpoint_slice: EndpointSlice, port_name: str, seen: Seen, found: _Findings) -> None:
     port = endpoint_slice.ports.get(port_name)
     for address in endpoint_slice.addresses:
+        found.judged += 1
+        if found.judged > MAX_JUDGED:
+            found.refused[Refusal.TOO_MANY] += 1
+            return
         verdict = _judge(endpoint_slice, address, seen)
         if isinstance(verdict, Refusal):
             found.refused[verdict] += 1
