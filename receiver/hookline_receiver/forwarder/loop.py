@@ -177,7 +177,7 @@ class Dispatcher:
             self._board.probe(plan.handler)
         self._lanes.of(plan).served = self._turns
         planned.calls += -(-room.events // plan.batch_max_events)
-        planned.bytes += room.bytes
+        planned.bytes += room.weight
         lease = now + plan.timeout + plan.batch_max_wait + self._limits.lease_margin
         return Order(plan.ref, 1 if probe else room.events, room.bytes, lease, probe)
 

@@ -72,6 +72,8 @@ class _Call:
     lane: Lane
     plan: RoutePlan
     deliveries: list[Claimed]
+    size: int
+    """Bytes of its messages."""
     probe: bool
     started_at: int
 
@@ -156,7 +158,8 @@ class Sender:
         self._loop.call_ended(plan)
 
     def _call(self, lane: Lane, plan: RoutePlan, batch: Sequence[Built], *, probe: bool = False) -> _Call:
-        return _Call(lane, plan, [one.claimed for one in batch], probe, self._clock.now())
+        deliveries, size = [one.claimed for one in batch], sum(one.size for one in batch)
+        return _Call(lane, plan, deliveries, size, probe, self._clock.now())
 
     async def _built(self, lane: Lane, plan: RoutePlan, group: Sequence[Claimed]) -> list[Built]:
         """*group* as messages; what fits into none, or can't be built, is taken out."""
@@ -170,6 +173,7 @@ class Sender:
                 self._put_off(plan, claimed)
             else:
                 if isinstance(one, Built):
+                    self._lanes.built(lane, claimed, one.size)
                     built.append(one)
                     continue
                 ended = too_large(claimed, one.size, self._message_bytes)
@@ -216,7 +220,7 @@ class Sender:
         settlements = self._decide(call, reply.endpoint, outcomes, now)
         self._remember(deliveries, failure, outcomes)
         self._judge_handler(call, failure, now)
-        self._lanes.let_go(call.lane, deliveries)
+        self._lanes.let_go(call.lane, deliveries, call.size)
         self._loop.settle(settlements)
         self._loop.call_ended(call.plan)
         self._teller.call(CallStory(call.plan, reply.endpoint, call.started_at, now, deliveries, settlements))

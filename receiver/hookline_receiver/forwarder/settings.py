@@ -49,7 +49,7 @@ class Settings:
     max_calls: int = 1024
     """Calls under way at once, to all handlers together."""
     max_memory: int = 128 << 20
-    """Bytes under way at once: bodies and the messages built of them. gRPC holds what it has not sent once more."""
+    """Bytes of memory for what is under way at once: bodies, the messages built of them, and once more gRPC's own."""
     message_bytes: int = 3_670_016
     """Largest DeliverRequest: 3.5 MiB, as gRPC servers take 4 MiB by default."""
     lease_margin: float = 15.0

@@ -460,21 +460,50 @@ async def test_requests_stay_below_the_limit_of_bytes() -> None:
     assert all(request.ByteSize() <= 65_536 for _, _, request in rig.handlers.requests)
 
 
-async def test_bodies_in_memory_are_bounded() -> None:
-    """Routes that hang with large events must not fill the forwarder's memory."""
+MANY_VALUES = b'{"trigger":"message_sent","data":{"message":{"id":"1","data":{"metadata":{"a":[%s]}}}}}'
+"""Its message is four times as large as itself."""
+
+
+@pytest.mark.parametrize("body", [b"x" * 50_000, MANY_VALUES % b",".join([b'{"":0}'] * 6_000)], ids=["plain", "typed"])
+async def test_bodies_and_messages_in_memory_are_bounded(body: bytes) -> None:
+    """Routes that hang with large events must not fill the forwarder's memory, whatever their messages come to."""
     routes = [a_route(f"r{number}", service=f"s{number}", max_in_flight=64) for number in range(8)]
-    capacity = Capacity(calls=512, bytes=1_000_000)
-    rig = LoopRig(a_book(a_subscription(*routes)), limits=LoopLimits(capacity=capacity, message_bytes=200_000))
+    capacity = Capacity(calls=512, bytes=10_000_000)
+    rig = LoopRig(a_book(a_subscription(*routes)), limits=LoopLimits(capacity=capacity, message_bytes=400_000))
+    answer = asyncio.Event()
+
+    async def hang_until_then(request: pb.DeliverRequest) -> pb.DeliverResponse:
+        await answer.wait()
+        return accept(request)
+
     for number in range(8):
-        rig.handlers.scripts[f"s{number}"] = hang
+        rig.handlers.scripts[f"s{number}"] = hang_until_then
     async with rig.running():
-        rig.add(*(an_event(b"x" * 50_000) for _ in range(40)))
+        # Some to go by: how much larger than bodies their messages are.
+        answer.set()
+        rig.add(*(an_event(body) for _ in range(20)))
+        for _ in range(60):
+            await settle()
+        answer.clear()
+        before = len(rig.handlers.requests)
+        events = [an_event(body) for _ in range(40)]
+        rig.add(*events)
         for _ in range(10):
             await settle()
 
+        weight = sum(
+            2 * request.ByteSize() + sum(len(one.event.binary_data) for one in request.deliveries)
+            for _, _, request in rig.handlers.requests[before:]
+        )
         under_way = sum(rig.handlers.under_way.values())
-        assert under_way * 50_000 // 50_000 >= 8
-        assert under_way * 50_000 <= 1_000_000 + 200_000
+        assert under_way >= 8
+        assert 5_000_000 <= weight <= 10_000_000 + 8 * 450_000
+
+        # What has ended weighs nothing any more: all of it goes through in the end.
+        answer.set()
+        for _ in range(60):
+            await settle()
+        assert rig.states(events) == ["Delivered"] * 40 * 8
 
 
 async def test_a_paused_route_is_not_called() -> None:
