@@ -67,6 +67,16 @@ def works(command: Sequence[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def at_once(made: socket.socket) -> socket.socket:
+    """
+    The same socket, sending small pieces at once.
+
+    asyncio sees to that only for sockets that were made with the protocol's number; others wait 40 ms for an answer.
+    """
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
 class Network:
     """One namespace, its sockets and the relays into it and out of it."""
 
@@ -109,7 +119,7 @@ class Network:
                 ancillary = self._asking.recvmsg(1, socket.CMSG_SPACE(4))[1]
         assert ancillary, f"the holder of the namespace has ended with {self._holder.poll()}"
         descriptor = array.array("i", ancillary[0][2])[0]
-        return socket.socket(fileno=descriptor)
+        return at_once(socket.socket(fileno=descriptor))
 
     def listen(self, host: str, port: int = 0) -> socket.socket:
         """A listening socket inside; accept from it anywhere."""
@@ -152,7 +162,7 @@ class Network:
 
     def reach(self, host: str, port: int) -> int:
         """The port of 127.0.0.1 outside that leads to *host*:*port* inside."""
-        listener = socket.create_server((LOCALHOST, 0), backlog=512)
+        listener = at_once(socket.create_server((LOCALHOST, 0), backlog=512))
 
         async def inside() -> socket.socket:
             made = self.new_socket()
@@ -189,7 +199,7 @@ class Network:
     @staticmethod
     def _outside(port: int) -> Callable[[], Awaitable[socket.socket]]:
         async def connect() -> socket.socket:
-            made = socket.socket()
+            made = at_once(socket.socket())
             made.setblocking(False)
             try:
                 await asyncio.get_running_loop().sock_connect(made, (LOCALHOST, port))

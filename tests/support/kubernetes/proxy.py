@@ -26,7 +26,7 @@ import h11
 from support.kubernetes.background import Background
 from support.kubernetes.call import Match, Request, anything, read
 from support.kubernetes.faults import Fault, Rule, StreamFault, watch_error
-from support.kubernetes.network import LOCALHOST, Network
+from support.kubernetes.network import LOCALHOST, Network, at_once
 
 CHUNK = 1 << 16
 LARGEST_HEAD = 1 << 20
@@ -178,7 +178,7 @@ class FaultProxy:
         await asyncio.gather(*(connection.task for connection in self.open), return_exceptions=True)
 
     async def _listen(self) -> None:
-        outside = socket.create_server((LOCALHOST, self.port), backlog=512)
+        outside = at_once(socket.create_server((LOCALHOST, self.port), backlog=512))
         self.port = int(outside.getsockname()[1])
         listeners = [outside]
         if self._network is not None:
