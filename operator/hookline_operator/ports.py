@@ -49,6 +49,9 @@ class ClusterView(Protocol):
     def ca_secrets(self) -> Mapping[ObjectKey, Secret]:
         """Secrets of any type that routes name as authorities; read on demand, at most a minute old."""
 
+    def secrets_owned_by(self, uid: str) -> tuple[SeenSecret, ...]:
+        """Those whose owner is the WebhookSubscription with that uid, sorted by name."""
+
     def slices_of(self, service: ObjectKey) -> tuple[EndpointSlice, ...]:
         """The EndpointSlices of a Service, sorted by name."""
 

@@ -69,6 +69,7 @@ class Cluster:
         self._slices_by_pod: dict[ObjectKey, set[ObjectKey]] = {}
         self._slices_by_address: dict[tuple[str, str], set[ObjectKey]] = {}
         self._pods: dict[tuple[str, str], dict[ObjectKey, Pod]] = {}
+        self._owned: dict[str, dict[ObjectKey, SeenSecret]] = {}
         self.references = References(default_namespace)
 
     def apply(self, kind: KindName, event_type: str | None, body: Body) -> Change | None:
@@ -225,6 +226,11 @@ class Cluster:
         found = (values[key].service for key in slices)
         return frozenset(ObjectKey(pod.key.namespace, service) for service in found if service)
 
+    def secrets_owned_by(self, uid: str) -> tuple[SeenSecret, ...]:
+        """The Secrets that name the subscription of that *uid* as their owner, of any namespace, sorted by name."""
+        owned = self._owned.get(uid, {})
+        return tuple(owned[key] for key in sorted(owned))
+
     def naming(self, named: Named) -> frozenset[ObjectKey]:
         """The subscriptions that name it."""
         return self.references.naming(named)
@@ -272,6 +278,9 @@ class Cluster:
                     self._namespaces[key.name] = new
                 else:
                     self._namespaces.pop(key.name, None)
+            case KindName.SECRETS:
+                self._index_secret(old if isinstance(old, SeenSecret) else None, add=False)
+                self._index_secret(new if isinstance(new, SeenSecret) else None, add=True)
             case KindName.SLICES:
                 self._index_slice(old if isinstance(old, EndpointSlice) else None, add=False)
                 self._index_slice(new if isinstance(new, EndpointSlice) else None, add=True)
@@ -289,6 +298,10 @@ class Cluster:
             _mark(self._slices_by_address, (namespace, address.address), value.key, add)
             if address.pod:
                 _mark(self._slices_by_pod, ObjectKey(namespace, address.pod), value.key, add)
+
+    def _index_secret(self, value: SeenSecret | None, *, add: bool) -> None:
+        if value is not None and value.owner_uid:
+            _put(self._owned, value.owner_uid, value.key, value if add else None)
 
     def _index_pod(self, value: Pod | None, *, add: bool) -> None:
         if value is None or value.host_network:

@@ -38,7 +38,7 @@ class Keys:
     """What each lane is to look at again."""
 
     routes: Objects = _NONE
-    """Subscriptions."""
+    """Subscriptions, and gateways."""
     endpoints: Objects = _NONE
     """Services that routes name."""
     planes: Objects = _NONE
@@ -77,7 +77,7 @@ def everything(cluster: Cluster) -> Keys:
     """All keys of all lanes: for the start of a term."""
     subscriptions, gateways = frozenset(cluster.subscriptions), frozenset(cluster.gateways)
     return Keys(
-        routes=subscriptions,
+        routes=subscriptions | gateways,
         endpoints=cluster.references.services(),
         planes=gateways,
         credentials=subscriptions,
@@ -157,7 +157,8 @@ def _of_gateway(key: ObjectKey, old: Declared | None, new: Declared | None, clus
         return Keys(status=status)
     attached = cluster.naming(references.gateway(key))
     return Keys(
-        routes=attached,
+        # Its own key too: one without subscriptions has tables all the same.
+        routes=attached | {key},
         planes=frozenset((key,)),
         credentials=attached if old is None or new is None else _NONE,
         status=status | _status(attached),
@@ -194,7 +195,13 @@ def _of_pod(change: Change, cluster: Cluster) -> Keys:
     services = {service for pod in pods for service in cluster.services_of_pod(pod)}
     of_services = _of_services(services, cluster, urgent=change.old is not None)
     gateways = frozenset(ObjectKey(pod.key.namespace, pod.plane.partition(".")[0]) for pod in pods if pod.plane)
-    return replace(of_services, planes=gateways, status=_status((), gateways))
+    return replace(of_services, routes=_dedicated(pods), planes=gateways, status=_status((), gateways))
+
+
+def _dedicated(pods: Iterable[Pod]) -> Objects:
+    """The subscriptions whose own planes the Pods belong to: moving between planes waits for ready ones."""
+    parts = (pod.plane.split(".") for pod in pods)
+    return frozenset(ObjectKey(each[1], each[2]) for each in parts if len(each) == 3)
 
 
 def _of_named(change: Change, cluster: Cluster) -> Keys:
