@@ -1,6 +1,5 @@
 """One call of a handler: a batch out, an answer for each delivery back."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,8 +9,6 @@ from google.protobuf.message import DecodeError
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline_receiver.carrying.routebook import Handler
 from hookline_receiver.forwarder.decide import Accepted, Answer, CallFailed, NoOutcome, Postponed, Rejected
-
-log = logging.getLogger(__name__)
 
 METHOD = "/hookline.handler.v1.EventHandlerService/Deliver"
 
@@ -26,6 +23,16 @@ class Reply:
     """The response's bytes, or how the call failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a response says."""
+
+    of: Mapping[str, Answer]
+    """By name of the delivery; each that was sent has one."""
+    strangers: int
+    """Outcomes for deliveries that were not sent: a mistake of the handler's."""
+
+
 class Caller(Protocol):
     """Calls handlers."""
 
@@ -33,8 +40,8 @@ class Caller(Protocol):
         """Send *request* to one of *handler*'s endpoints; ends after *timeout* seconds at the latest, never raises."""
 
 
-def read_answers(reply: Reply, names: Sequence[str]) -> Mapping[str, Answer] | CallFailed:
-    """Return what *reply* says of the deliveries *names*; whoever is not mentioned got no outcome."""
+def read_answers(reply: Reply, names: Sequence[str]) -> Answers | CallFailed:
+    """Return what *reply* says of the deliveries *names*; whoever is not mentioned got no outcome. Pure."""
     if isinstance(reply.result, CallFailed):
         return reply.result
     try:
@@ -49,12 +56,7 @@ def read_answers(reply: Reply, names: Sequence[str]) -> Mapping[str, Answer] | C
             strangers += 1
             continue
         answers[outcome.delivery_id] = _answer(outcome)
-    if strangers:
-        log.warning(
-            "a handler answered for deliveries it was not sent",
-            extra={"endpoint": reply.endpoint, "outcomes": strangers},
-        )
-    return answers
+    return Answers(answers, strangers)
 
 
 def _answer(outcome: pb.Outcome) -> Answer:

@@ -9,7 +9,7 @@ which endpoints there are, to pick the one with the least under way, and to clos
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import grpc
@@ -21,6 +21,9 @@ from hookline_receiver.forwarder.decide import CallFailed
 from hookline_receiver.forwarder.tables import Addresses
 
 log = logging.getLogger(__name__)
+
+_UNSENT = "connections to all backends failing"
+"""What gRPC's core says of a call that it had no connection for: the endpoint went, or stopped serving, a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Endpoint:
         try:
             return Reply(self.address, await self._deliver(request, timeout=timeout))
         except grpc.aio.AioRpcError as error:
-            return Reply(self.address, CallFailed(error.code().name, error.details() or "", reached=True))
+            detail = error.details() or ""
+            return Reply(self.address, CallFailed(error.code().name, detail, reached=not detail.startswith(_UNSENT)))
         except (grpc.aio.UsageError, grpc.aio.InternalError) as error:
             return Reply(self.address, CallFailed("UNAVAILABLE", f"the channel is gone: {error}", reached=False))
         finally:
@@ -92,9 +96,9 @@ class _Pool:
         self.changed = asyncio.Event()
         self._turn = 0
 
-    def pick(self) -> Endpoint | None:
-        """The ready endpoint with the least under way; equals in turn."""
-        ready = [one for one in self.endpoints.values() if one.ready]
+    def pick(self, besides: Container[str] = ()) -> Endpoint | None:
+        """The ready endpoint with the least under way, *besides* these; equals in turn."""
+        ready = [one for one in self.endpoints.values() if one.ready and one.address not in besides]
         if not ready:
             return None
         self._turn += 1
@@ -120,13 +124,24 @@ class GrpcCaller:
         self._retired: list[Endpoint] = []
 
     async def call(self, handler: Handler, request: bytes, timeout: float) -> Reply:
-        """Send *request* to a ready endpoint of *handler*; waits for one for a while, never longer than *timeout*."""
+        """
+        Send *request* to a ready endpoint of *handler*; waits for one for a while, never longer than *timeout*.
+
+        One that stops serving in this very moment has not been sent the request: another one that is ready gets it.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         endpoint = await self._ready_endpoint(handler, min(deadline, loop.time() + self._limits.patience))
         if endpoint is None:
             return Reply("", CallFailed("UNAVAILABLE", self._why_none(handler), reached=False))
-        return await endpoint.call(request, max(0.001, deadline - loop.time()))
+        tried: set[str] = set()
+        while True:
+            reply = await endpoint.call(request, max(0.001, deadline - loop.time()))
+            tried.add(endpoint.address)
+            other = self._pool(handler).pick(tried) if _unsent(reply) else None
+            if other is None:
+                return reply
+            endpoint = other
 
     def warm(self, handler: Handler) -> None:
         """Connect to *handler*'s endpoints now, for a call that is to come."""
@@ -240,5 +255,14 @@ class GrpcCaller:
             return table.reason(handler)
         pool = self._pools.get(handler)
         if pool is None or not pool.endpoints:
-            return f"no channel to {handler}: all {self._limits.channels} are in use"
+            full = self.open_channels >= self._limits.channels
+            return (
+                f"no channel to {handler}: all {self._limits.channels} are in use"
+                if full
+                else f"the endpoints of {handler} changed while the call waited for one"
+            )
         return f"none of the endpoints of {handler} is connected and serving: {', '.join(addresses[:4])}"
+
+
+def _unsent(reply: Reply) -> bool:
+    return isinstance(reply.result, CallFailed) and not reply.result.reached

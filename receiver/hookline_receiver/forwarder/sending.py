@@ -15,7 +15,7 @@ from hookline_receiver.carrying.routebook import Handler, RoutePlan
 from hookline_receiver.event import Event
 from hookline_receiver.forwarder.board import Board
 from hookline_receiver.forwarder.breaker import Failure
-from hookline_receiver.forwarder.call import Caller, Reply, read_answers
+from hookline_receiver.forwarder.call import Answers, Caller, Reply, read_answers
 from hookline_receiver.forwarder.clock import Clock
 from hookline_receiver.forwarder.decide import (
     Answer,
@@ -215,8 +215,9 @@ class Sender:
         deliveries = call.deliveries
         names = [one.name for one in deliveries]
         answers = read_answers(reply, names)
-        failure = answers if isinstance(answers, CallFailed) else None
-        outcomes: list[Answer] = [failure or answers[name] for name in names]  # type: ignore[index]
+        failure, outcomes = _outcomes(answers, names)
+        if isinstance(answers, Answers) and answers.strangers:
+            self._teller.strangers(call.plan.handler, reply.endpoint, answers.strangers)
         settlements = self._decide(call, reply.endpoint, outcomes, now)
         self._remember(deliveries, failure, outcomes)
         self._judge_handler(call, failure, now)
@@ -267,6 +268,13 @@ class Sender:
             changed = self._board.failed(handler, fault, now)
         if changed:
             self._loop.breaker_changed(handler)
+
+
+def _outcomes(answers: Answers | CallFailed, names: Sequence[str]) -> tuple[CallFailed | None, list[Answer]]:
+    """How the call failed, if it did, and what that or the response means for each of *names*."""
+    if isinstance(answers, CallFailed):
+        return answers, [answers] * len(names)
+    return None, [answers.of[name] for name in names]
 
 
 def _reason(failure: CallFailed) -> str:

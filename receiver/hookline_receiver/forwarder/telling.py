@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hookline_receiver.carrying.routebook import RoutePlan
+from hookline_receiver.carrying.routebook import Handler, RoutePlan
 from hookline_receiver.forwarder.decide import for_logs
 from hookline_receiver.ops.logs import Throttle
 from hookline_receiver.store.port import Claimed, Dead, Delivered, RetryAt, Settlement
@@ -34,11 +34,12 @@ class CallStory:
 
 
 class Teller:
-    """Counts and logs; floods of the same kind are held back by route."""
+    """Counts and logs; floods of the same kind are held back by route, what a handler does wrong each time by handler."""
 
     def __init__(self, meter: SendingMeter, throttle: Throttle) -> None:
         self._meter = meter
         self._throttle = throttle
+        self._rarely = throttle.rarely()
 
     def call(self, story: CallStory) -> None:
         """A call has ended: DEBUG if all is well, WARNING if something comes again, ERROR if something is dead."""
@@ -63,6 +64,13 @@ class Teller:
                 "detail": detail,
             }
             self._say(logging.ERROR, plan, "a delivery is dead", lambda: fields)
+
+    def strangers(self, handler: Handler, endpoint: str, outcomes: int) -> None:
+        """*handler* answered for deliveries that it was not sent: its author's mistake, said once a minute."""
+        held_back = self._rarely.admit(str(handler))
+        if held_back is not None:
+            fields = {"handler": str(handler), "endpoint": endpoint, "outcomes": outcomes, "held_back": held_back}
+            log.warning("a handler answered for deliveries it was not sent", extra=fields)
 
     def _count(self, settlement: Settlement, age: int) -> None:
         match settlement.result:

@@ -49,6 +49,10 @@ class Throttle:
         self._burst = float(burst)
         self._state: dict[str, tuple[float, float, int]] = {}
 
+    def rarely(self) -> "Throttle":
+        """One by the same clock that lets one line a minute through: for what goes wrong each time until a person mends it."""
+        return Throttle(self._clock, lines_per_second=1 / 60, burst=1)
+
     def admit(self, reason: str) -> int | None:
         """None: say nothing. Else: say it, and how many of *reason* were held back since the last one."""
         now = self._clock()

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from hookline.handler.v1 import handler_pb2 as pb
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_receiver.carrying.routebook import Handler, Tls
-from hookline_receiver.forwarder.call import METHOD, read_answers
+from hookline_receiver.forwarder.call import METHOD, Answers, read_answers
 from hookline_receiver.forwarder.channel import CertificateFiles, ChannelMaker, target
 from hookline_receiver.forwarder.decide import Accepted, CallFailed, NoOutcome
 from hookline_receiver.forwarder.endpoints import EndpointLimits, GrpcCaller
@@ -70,7 +70,7 @@ async def test_a_call_brings_back_what_the_handler_said() -> None:
         reply = await caller.call(NOTIFIER, REQUEST, 5)
 
         assert reply.endpoint == server.address
-        assert read_answers(reply, ["d-1"]) == {"d-1": Accepted()}
+        assert read_answers(reply, ["d-1"]) == Answers({"d-1": Accepted()}, strangers=0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,9 @@ async def test_deliveries_that_the_response_does_not_mention_have_no_outcome() -
     """They are tried again."""
     silent = RealHandler(lambda request: pb.DeliverResponse())
     async with serving(silent) as server, calling(Table(server.address)) as caller:
-        assert read_answers(await caller.call(NOTIFIER, REQUEST, 5), ["d-1"]) == {"d-1": NoOutcome()}
+        answers = read_answers(await caller.call(NOTIFIER, REQUEST, 5), ["d-1"])
+
+        assert answers == Answers({"d-1": NoOutcome()}, strangers=0)
 
 
 async def test_a_handler_that_dies_and_comes_back_is_found_without_being_asked() -> None:
@@ -174,6 +176,46 @@ async def test_an_endpoint_that_is_not_serving_gets_nothing() -> None:
         await until(lambda: caller.ready(NOTIFIER) == 2)
         assert [await code_of(caller) for _ in range(20)] == ["OK"] * 20
         assert len(draining.requests) == 10
+
+
+async def test_a_call_begun_in_the_moment_an_endpoint_stops_serving_goes_to_another_one() -> None:
+    """A rolling update must not count as failures of a handler whose other pod is there."""
+    draining, other = RealHandler(), RealHandler()
+    async with (
+        serving(draining) as first,
+        serving(other) as second,
+        calling(Table(first.address, second.address)) as caller,
+    ):
+        caller.warm(NOTIFIER)
+        for _ in range(8):
+            await first.health.set("", SERVING)
+            await until(lambda: caller.ready(NOTIFIER) == 2)
+            await first.health.set("", NOT_SERVING)
+            codes: list[str] = []
+            while caller.ready(NOTIFIER) == 2 or len(codes) < 20:
+                codes += await asyncio.gather(*(code_of(caller) for _ in range(4)))
+
+            assert set(codes) == {"OK"}
+
+
+async def test_a_call_that_no_endpoint_was_sent_says_so() -> None:
+    """None of its events can be at fault, so they need not be tried apart."""
+    async with (
+        serving(RealHandler()) as server,
+        calling(Table(server.address), limits=EndpointLimits(patience=0.1)) as caller,
+    ):
+        unsent: list[CallFailed] = []
+        for _ in range(50):
+            await server.health.set("", SERVING)
+            await until(lambda: caller.ready(NOTIFIER) == 1 or bool(caller.warm(NOTIFIER)))
+            await server.health.set("", NOT_SERVING)
+            while caller.ready(NOTIFIER):
+                reply = await caller.call(NOTIFIER, REQUEST, 5)
+                unsent += [reply.result] if isinstance(reply.result, CallFailed) else []
+            if unsent:
+                break
+
+        assert {(one.code, one.reached) for one in unsent} == {("UNAVAILABLE", False)}
 
 
 async def test_a_handler_without_health_service_counts_as_serving() -> None:
@@ -247,6 +289,21 @@ async def test_without_an_endpoint_the_tables_reason_is_given_at_once() -> None:
 
         assert reply.result == CallFailed("UNAVAILABLE", "no ready pod", reached=False)
         assert time.monotonic() - started < 1
+
+
+async def test_without_a_channel_the_reason_is_the_true_one() -> None:
+    """Whoever reads "all are in use" looks for a leak, or raises a limit that is not the matter."""
+    tables = iter([Table(), Table("127.0.0.1:1")])
+    caller = GrpcCaller(ChannelMaker(), lambda: next(tables).now, lambda _: None)
+    changed = await caller.call(NOTIFIER, REQUEST, 5)
+    await caller.close()
+    async with calling(Table("127.0.0.1:1"), limits=EndpointLimits(channels=0)) as caller:
+        full = await caller.call(NOTIFIER, REQUEST, 5)
+
+    assert isinstance(changed.result, CallFailed)
+    assert changed.result.detail == "the endpoints of acme/notifier:9000 changed while the call waited for one"
+    assert isinstance(full.result, CallFailed)
+    assert full.result.detail == "no channel to acme/notifier:9000: all 0 are in use"
 
 
 async def test_an_endpoint_that_refuses_connections_is_unavailable_within_our_patience() -> None:

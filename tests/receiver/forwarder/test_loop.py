@@ -123,6 +123,28 @@ async def test_an_event_without_outcome_and_an_answer_for_a_stranger_change_noth
     assert rig.tally.attempts == ["NoOutcome", "Accepted"]
 
 
+async def test_a_handler_that_answers_for_strangers_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """It does so with each call until its author mends it, and the logs are paid for by those who did not write it."""
+
+    def sloppy(request: pb.DeliverRequest) -> pb.DeliverResponse:
+        response = accept(request)
+        response.outcomes.add(delivery_id="stranger", accepted=pb.Accepted())
+        return response
+
+    rig = a_rig(a_route(batch=1), a_route("other", service="other", batch=1))
+    rig.handlers.scripts.update(notifier=sloppy, other=sloppy)
+    async with rig.running():
+        rig.add(*(an_event() for _ in range(50)))
+        await rig.clock.advance(5)
+
+    said = [one for one in caplog.records if one.message == "a handler answered for deliveries it was not sent"]
+    assert len(rig.handlers.requests) == 100
+    assert [(vars(one)["handler"], vars(one)["outcomes"]) for one in said] == [
+        ("acme/notifier:9000", 1),
+        ("acme/other:9000", 1),
+    ]
+
+
 async def test_a_handler_that_hangs_delays_no_other_route() -> None:
     """Structurally: the healthy route is called at the same moments, with and without the others."""
 
