@@ -7,7 +7,7 @@ Each reason is explained in docs/reference/conditions.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hookline_operator.decide.endpoints import UNRESOLVED, Resolved
@@ -51,6 +51,8 @@ class Said:
     message: str = ""
     patience: float = 0.0
     """Seconds: it may be over by then. Only for what is False."""
+    patience_once_true: float = 0.0
+    """The same, at least, where it was True of the same generation: receivers that fall silent serve what they served."""
 
     @property
     def status(self) -> str:
@@ -205,11 +207,10 @@ def _programmed(facts: SubscriptionFacts, accepted: Said) -> Said:
     plane = facts.revision.plane
     if facts.pods == 0:
         message = f"no receiver pod of the plane {plane} is ready: see the WebhookGateway's status and its Pods"
-        return Said(PROGRAMMED, False, StatusReason.NO_RECEIVERS, message, SOON)
+        return Said(PROGRAMMED, False, StatusReason.NO_RECEIVERS, message, SOON, LASTING)
     if facts.behind:
-        return _pending(
-            f"{_of(len(facts.behind), facts.pods)} of the plane {plane} not serve it yet: {_names(facts.behind)}"
-        )
+        late = _of(len(facts.behind), facts.pods, f" of the plane {plane}")
+        return _pending(f"{late} not serve it yet: {_names(facts.behind)}")
     return Said(PROGRAMMED, True, StatusReason.PROGRAMMED)
 
 
@@ -219,7 +220,7 @@ def _gateway_programmed(facts: GatewayFacts, accepted: Said) -> Said:
     if facts.pods == 0:
         wanted = f" of {facts.desired}" if facts.desired is not None else ""
         message = f"no receiver pod{wanted} is ready: see the events of its StatefulSet and Pods"
-        return Said(PROGRAMMED, False, StatusReason.NO_RECEIVERS, message, SOON)
+        return Said(PROGRAMMED, False, StatusReason.NO_RECEIVERS, message, SOON, LASTING)
     late = facts.pods - facts.synced
     if late > 0:
         return Said(
@@ -229,11 +230,11 @@ def _gateway_programmed(facts: GatewayFacts, accepted: Said) -> Said:
 
 
 def _pending(message: str) -> Said:
-    return Said(PROGRAMMED, False, StatusReason.PENDING, message, SOON)
+    return Said(PROGRAMMED, False, StatusReason.PENDING, message, SOON, LASTING)
 
 
-def _of(late: int, every: int) -> str:
-    return f"{late} of {every} ready receiver pods {'does' if late == 1 else 'do'}"
+def _of(late: int, every: int, plane: str = "") -> str:
+    return f"{late} of {every} ready receiver pods{plane} {'does' if late == 1 else 'do'}"
 
 
 def _names(pods: Sequence[str]) -> str:
@@ -244,7 +245,7 @@ def _names(pods: Sequence[str]) -> str:
 def _ready(others: Sequence[Said], *, suspended: bool = False) -> Said:
     for each in others:
         if not each.true:
-            return Said(READY, False, each.reason, each.message, each.patience)
+            return replace(each, type=READY)
     if suspended:
         message = "events are refused with 503, and those that CometChat can't deliver are gone: spec.suspend is true"
         return Said(READY, False, StatusReason.SUSPENDED, message)

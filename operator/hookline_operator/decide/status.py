@@ -100,7 +100,7 @@ def _patience(said: Said, current: Json | None, generation: int) -> float | None
     known = current is not None and current.get("observedGeneration") == generation
     if not said.true:
         was_true = known and current is not None and current.get("status") == "True"
-        return LASTING if said.patience and was_true else said.patience
+        return max(said.patience, said.patience_once_true) if was_true else said.patience
     if known and current is not None and current.get("status") == "True":
         return LASTING if said.message else SOON
     return None
