@@ -1,1 +1,6 @@
-"""What receiver pods say of themselves: which revisions they serve, which credentials were used."""
+"""
+What receiver pods serve, as their agents say.
+
+directory   which pods there are, what each plane serves, when credentials were used
+stream      one agent, followed: its reports, through reconnects
+"""
