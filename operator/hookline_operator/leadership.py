@@ -145,7 +145,9 @@ class Election:
         if self._seen is None or self._seen.version != _version(body):
             self._seen = _Seen(body, now)
         seen = self._seen
-        if seen.holder and now < seen.since + max(seen.duration, self._timings.duration):
+        # Our own it is where the answer to taking it was lost.
+        free = seen.holder in ("", self.identity)
+        if not free and now < seen.since + max(seen.duration, self._timings.duration):
             return False
         return await self._take(seen)
 
