@@ -8,8 +8,9 @@ is in the files and served, and then when something changes.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hookline_receiver.agent.contents import with_subscriptions, without_endpoints
@@ -53,14 +54,18 @@ class _Seen:
     heard: float
     running: bool = False
     versions: frozenset[str] | None = None
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: ask now."""
 
-    def note(self, serving: Serving, now: float) -> None:
-        """It was asked *now*; one that is silent serves what it served, for a while."""
+    def note(self, serving: Serving, now: float) -> bool:
+        """It was asked just *now*; one that is silent serves what it served, for a while. Whether anything is new."""
+        before = (self.running, self.versions)
         if serving.versions is not None or not serving.running:
             self.heard = now
         if serving.versions is not None or now - self.heard > SILENCE:
             self.versions = serving.versions
         self.running = serving.running
+        return (self.running, self.versions) != before
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Waiting:
 
 
 class Follower:
-    """The pod's snapshots; `step` does what can be done now."""
+    """The pod's snapshots; `run` keeps them."""
 
     def __init__(
         self,
@@ -100,13 +105,15 @@ class Follower:
         self._in_use: dict[str, float] = {}
         self._woken = asyncio.Event()
         self._told = asyncio.Condition()
-        self._changed_at = clock()
         self._pruned_at = clock()
         self._trouble = "nothing was looked at yet"
         self.waiting = Waiting()
         self.report = Report((), False, "starting")
         self.snapshots_written = 0
         self.served_all_at_start = False
+        self.caught_up = False
+        """Whether everything was served once that was published when the lists of this start had ended."""
+        self._to_catch_up: tuple[int, ...] | None = None
         self.written_at = 0.0
         self.unserved_since = 0.0
 
@@ -118,11 +125,9 @@ class Follower:
 
     async def moved(self, seen: Report, within: float) -> None:
         """Return when the report is not *seen* any more, or after *within* seconds."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(within), self._told:
                 await self._told.wait_for(lambda: self.report != seen)
-        except TimeoutError:
-            pass
 
     async def used(self) -> Sequence[Use]:
         """When each credential was last used, as far as the receiver says."""
@@ -142,17 +147,12 @@ class Follower:
     # --- the work
 
     async def run(self) -> None:
-        """Until cancelled; raises nothing: a full disk is tried again."""
+        """Until cancelled. A full disk is tried again."""
         await self._begin()
-        while True:
-            self._woken.clear()
-            await self.step()
-            try:
-                async with asyncio.timeout(self._pause()):
-                    await self._woken.wait()
-                self._changed_at = self._clock()
-            except TimeoutError:
-                pass
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look(self._receiver, self._programs.receiver))
+            group.create_task(self._look(self._forwarder, self._programs.forwarder))
+            group.create_task(self._work())
 
     async def _begin(self) -> None:
         for file, versions in (
@@ -161,17 +161,47 @@ class Follower:
         ):
             if file.current is not None:
                 versions[file.current.version] = file.current
-        await self._look()
+        receiver, forwarder = await asyncio.gather(self._programs.receiver(), self._programs.forwarder())
+        self._note(self._receiver, receiver)
+        self._note(self._forwarder, forwarder)
         self.served_all_at_start = self._receiver.running and self._served()
 
-    async def step(self) -> None:
-        """Look what is served, and write what may be written."""
-        await self._look()
+    async def _look(self, seen: _Seen, ask: Callable[[], Awaitable[Serving]]) -> None:
+        """Ask one program again and again. On its own: one that hangs must not delay what is for the other."""
+        while True:
+            seen.hurry.clear()
+            if self._note(seen, await ask()):
+                self._woken.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await seen.hurry.wait()
+
+    def _note(self, seen: _Seen, serving: Serving) -> bool:
+        """Whether it serves something else than before."""
+        now = self._clock()
+        changed = seen.note(serving, now)
+        for version in self._receiver.versions or ():
+            self._in_use[version] = now
+        self._in_use = {version: at for version, at in self._in_use.items() if now - at < self._linger}
+        return changed
+
+    async def _work(self) -> None:
+        while True:
+            self._woken.clear()
+            await self._step()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SLOW if self.waiting.leaving else IDLE):
+                    await self._woken.wait()
+
+    async def _step(self) -> None:
+        """Write what may be written, and tell."""
         trouble = ""
         try:
             if await asyncio.to_thread(self._write):
                 self.snapshots_written += 1
-                self._changed_at = self.written_at = self._clock()
+                self.written_at = self._clock()
+                self._receiver.hurry.set()
+                self._forwarder.hurry.set()
             if self._clock() - self._pruned_at > PRUNE_SECONDS:
                 self._pruned_at = self._clock()
                 await asyncio.to_thread(self._target.forget)
@@ -182,19 +212,10 @@ class Follower:
         self._trouble = trouble
         await self._tell()
 
-    async def _look(self) -> None:
-        receiver, forwarder = await asyncio.gather(self._programs.receiver(), self._programs.forwarder())
-        now = self._clock()
-        self._receiver.note(receiver, now)
-        self._forwarder.note(forwarder, now)
-        for version in self._receiver.versions or ():
-            self._in_use[version] = now
-        self._in_use = {version: at for version, at in self._in_use.items() if now - at < self._linger}
-
     def _pause(self) -> float:
-        if self.settled and not self.waiting.leaving:
+        if self.settled:
             return IDLE
-        return FAST if self._clock() - self._changed_at < FAST_FOR else SLOW
+        return FAST if self._clock() - self.written_at < FAST_FOR else SLOW
 
     # --- writing
 
@@ -321,10 +342,21 @@ class Follower:
         report = Report(self._revisions(), not trouble, trouble)
         now = self._clock()
         self.unserved_since = 0.0 if self.settled else (self.unserved_since or now)
+        self._catch_up(report.revisions)
         if report != self.report:
             async with self._told:
                 self.report = report
                 self._told.notify_all()
+
+    def _catch_up(self, revisions: tuple[int, ...]) -> None:
+        shards = self._target.routes
+        if self.caught_up or not self._target.complete or shards is None or self._target.endpoints is None:
+            return
+        if self._to_catch_up is None:
+            self._to_catch_up = tuple(shard.revision for shard in shards)
+        wanted = self._to_catch_up
+        passed = len(revisions) == len(wanted) and all(map(int.__ge__, revisions, wanted))
+        self.caught_up = self.settled or (passed and self._files.endpoints.current is not None)
 
     def _why(self) -> str:
         """Why the pod is not in sync, for people; "" if it is."""

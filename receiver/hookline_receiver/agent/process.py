@@ -102,9 +102,8 @@ class Agent:
         if self._ready:
             return ""
         follower = self._follower
-        served = self._target.complete and follower.settled
         waited = time.monotonic() - self._began >= self._settings.start_grace
-        if served or follower.served_all_at_start or (waited and follower.settled):
+        if follower.caught_up or follower.served_all_at_start or (waited and follower.settled):
             self._ready = True
             log.info("the pod is ready", extra={"trouble": follower.report.trouble})
             return ""
