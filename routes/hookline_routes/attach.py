@@ -187,13 +187,19 @@ class Attachments:
         self._gateways = {}
         for gateway in given:
             self._gateways.setdefault(gateway.metadata.name, []).append(gateway)
-        for subscription, labels in list(self._known.values()):
-            self.put(subscription, labels)
+        for key, (subscription, labels) in list(self._known.items()):
+            self._put(key, subscription, labels)
         return True
 
     def put(self, subscription: WebhookSubscription, labels: Labels | None) -> None:
         """It is there, or is another now; *labels* of its namespace, None: not to be held against selectors."""
         key = subscription.metadata.key
+        known = self._known.get(key)
+        if known and known[0] is subscription and known[1] == labels:
+            return
+        self._put(key, subscription, labels)
+
+    def _put(self, key: ObjectKey, subscription: WebhookSubscription, labels: Labels | None) -> None:
         self.remove(key)
         self._known[key] = (subscription, labels)
         found = self._candidate(subscription, labels)
@@ -213,9 +219,8 @@ class Attachments:
     def settle(self) -> frozenset[ObjectKey]:
         """Subscriptions whose verdict has changed since the last time."""
         for name, domain in list(self._domains.items()):
-            exceeded = any(budget.domain == name for budget in self._exceeded)
-            if domain.touched or exceeded or domain.tight:
-                self._settle(name, domain, exceeded)
+            if domain.touched:
+                self._settle(name, domain, any(budget.domain == name for budget in self._exceeded))
             if not domain.claims:
                 del self._domains[name]
         before, self._before = self._before, {}

@@ -8,7 +8,7 @@ routes can't be delivered (an expression that does not compile, a certificate th
 is served all the same, since a refused event is gone for good: the route is held, its events are kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_routes import table
@@ -130,6 +130,17 @@ def report_gateway(gateway: WebhookGateway) -> ObjectReport:
     accepted = (condition("Accepted", "Accepted", ()),)
     metadata = gateway.metadata
     return ObjectReport("WebhookGateway", metadata.key, metadata.uid, metadata.generation, accepted, ())
+
+
+def crowded_out(report: ObjectReport, size: int) -> ObjectReport:
+    """What is to be said of a subscription of *size* bytes for which there is no room among others."""
+    message = (
+        f"comes to {size} bytes, for which there is no room in the table that it shares with others; "
+        "certificates (caRef) count once for every route that names them"
+    )
+    subject = f"{report.kind} {report.key}"
+    problems = (*report.problems, Problem(Severity.ERROR, Reason.TOO_LARGE, message, subject, "spec.routes"))
+    return replace(report, conditions=_conditions(problems), problems=problems)
 
 
 class _Problems:

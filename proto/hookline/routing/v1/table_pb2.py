@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hookline.routing.v1 import snapshot_pb2 as hookline_dot_routing_dot_v1_dot_snapshot__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhookline/routing/v1/table.proto\x12\x13hookline.routing.v1\x1a\"hookline/routing/v1/snapshot.proto\"a\n\nRouteShard\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x30\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1f.hookline.routing.v1.RouteEntry\x12\x11\n\thostnames\x18\x03 \x03(\t\"\xb5\x01\n\nRouteEntry\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.hookline.routing.v1.Endpoint\x12\x37\n\x0csubscription\x18\x02 \x01(\x0b\x32!.hookline.routing.v1.Subscription\x12=\n\x10verifier_sources\x18\x03 \x03(\x0b\x32#.hookline.routing.v1.VerifierSource\"j\n\x0eVerifierSource\x12\x12\n\nsecret_uid\x18\x01 \x01(\t\x12\x18\n\x10resource_version\x18\x02 \x01(\t\x12\x14\n\x0cusername_key\x18\x03 \x01(\t\x12\x14\n\x0cpassword_key\x18\x04 \x01(\tBU\n\x17\x64\x65v.hookline.routing.v1P\x01Z8github.com/hookline/hookline/gen/go/routing/v1;routingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fhookline/routing/v1/table.proto\x12\x13hookline.routing.v1\x1a\"hookline/routing/v1/snapshot.proto\"u\n\nRouteShard\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x30\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1f.hookline.routing.v1.RouteEntry\x12\x11\n\thostnames\x18\x03 \x03(\t\x12\x12\n\ntag_key_id\x18\x04 \x01(\x0c\"\xb5\x01\n\nRouteEntry\x12/\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1d.hookline.routing.v1.Endpoint\x12\x37\n\x0csubscription\x18\x02 \x01(\x0b\x32!.hookline.routing.v1.Subscription\x12=\n\x10verifier_sources\x18\x03 \x03(\x0b\x32#.hookline.routing.v1.VerifierSource\"j\n\x0eVerifierSource\x12\x12\n\nsecret_uid\x18\x01 \x01(\t\x12\x18\n\x10resource_version\x18\x02 \x01(\t\x12\x14\n\x0cusername_key\x18\x03 \x01(\t\x12\x14\n\x0cpassword_key\x18\x04 \x01(\tBU\n\x17\x64\x65v.hookline.routing.v1P\x01Z8github.com/hookline/hookline/gen/go/routing/v1;routingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.hookline.routing.v1P\001Z8github.com/hookline/hookline/gen/go/routing/v1;routingv1'
   _globals['_ROUTESHARD']._serialized_start=92
-  _globals['_ROUTESHARD']._serialized_end=189
-  _globals['_ROUTEENTRY']._serialized_start=192
-  _globals['_ROUTEENTRY']._serialized_end=373
-  _globals['_VERIFIERSOURCE']._serialized_start=375
-  _globals['_VERIFIERSOURCE']._serialized_end=481
+  _globals['_ROUTESHARD']._serialized_end=209
+  _globals['_ROUTEENTRY']._serialized_start=212
+  _globals['_ROUTEENTRY']._serialized_end=393
+  _globals['_VERIFIERSOURCE']._serialized_start=395
+  _globals['_VERIFIERSOURCE']._serialized_end=501
 # @@protoc_insertion_point(module_scope)

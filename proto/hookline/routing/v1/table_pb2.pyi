@@ -30,8 +30,11 @@ class RouteShard(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     HOSTNAMES_FIELD_NUMBER: _builtins.int
+    TAG_KEY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Of this message; a reader refuses one newer than it knows. Now 1."""
+    tag_key_id: _builtins.bytes
+    """Names the key of the verifiers' tags, which is never published: tables made with another one are recognised by it."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteEntry]:
         """Sorted by uid, each uid once."""
@@ -46,10 +49,11 @@ class RouteShard(_message.Message):
         format: _builtins.int = ...,
         entries: _abc.Iterable[Global___RouteEntry] | None = ...,
         hostnames: _abc.Iterable[_builtins.str] | None = ...,
+        tag_key_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "format", b"format", "hostnames", b"hostnames"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "format", b"format", "hostnames", b"hostnames", "tag_key_id", b"tag_key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -66,7 +70,9 @@ class RouteEntry(_message.Message):
     VERIFIER_SOURCES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def endpoint(self) -> _snapshot_pb2.Endpoint:
-        """What the receiver knows of it."""
+        """What the receiver knows of it. Not set: it takes nothing here any more, or not yet, but delivers what it holds: a
+        shared plane keeps such an entry of each subscription that has a plane of its own.
+        """
 
     @_builtins.property
     def subscription(self) -> _snapshot_pb2.Subscription:
