@@ -24,6 +24,9 @@ _LAST_MOMENT = 253_402_300_799_000
 
 LARGE = 64 << 10
 """Bytes of a body from which its typed form is worked out off the event loop: a hostile one takes 0.4 s."""
+MANY = 1_000
+"""Elements of a body from which that is done, too: 64 KiB of nothing but elements held up the loop for 30 to 120 ms.
+CometChat's payloads have 20 to 200."""
 
 REMEMBERED = 2 << 20
 """Bytes of bodies whose typed forms are remembered: those of hostile ones take 44 times as much memory."""
@@ -52,6 +55,10 @@ class Typer:
         """Whether it is there at no cost."""
         return event.ingest_id in self._known
 
+    def slow(self, event: Event) -> bool:
+        """Whether `of` may take more than 10 ms, so that it should not hold up an event loop."""
+        return not self.known(event) and (len(event.body) > LARGE or _elements(event.body) > MANY)
+
     def of(self, event: Event) -> Typed:
         """The typed form of *event*, or why there is none. Safe to call from another thread."""
         known = self._known.get(event.ingest_id)
@@ -64,6 +71,11 @@ class Typer:
             while len(self._known) > self._limit or self._room < 0:
                 self._room += self._known.popitem(last=False)[1][1]
         return found
+
+
+def _elements(body: bytes) -> int:
+    """About how many values and members the JSON has: what its typed form costs, its bytes cost next to nothing."""
+    return body.count(b",") + body.count(b"{") + body.count(b"[")
 
 
 @dataclass(frozen=True, slots=True)

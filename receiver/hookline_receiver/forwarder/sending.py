@@ -29,7 +29,7 @@ from hookline_receiver.forwarder.decide import (
     weight,
 )
 from hookline_receiver.forwarder.lane import Lane, Lanes
-from hookline_receiver.forwarder.message import LARGE, NOT_WANTED, Built, Typed, Typer, build, pack, request_of
+from hookline_receiver.forwarder.message import NOT_WANTED, Built, Typed, Typer, build, pack, request_of
 from hookline_receiver.forwarder.telling import CallStory, Teller
 from hookline_receiver.forwarder.tries import Tries
 from hookline_receiver.store.port import Claimed, Settlement
@@ -182,7 +182,7 @@ class Sender:
         return built
 
     async def _typed(self, event: Event) -> Typed:
-        if len(event.body) <= LARGE or self._typer.known(event):
+        if not self._typer.slow(event):
             return self._typer.of(event)
         working = asyncio.ensure_future(asyncio.to_thread(self._typer.of, event))
         while not working.done():
