@@ -6,8 +6,8 @@ What is not whole, or not what its hash says, gives no shard, and a reason: the 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from hookline_receiver.agent.api import Object
 from hookline_routes.shard import ShardUnreadable, TableChunk, chunk_of, join, table_name
 
 
@@ -37,7 +37,7 @@ class Collector:
         """What is wrong, by name of the object or of its shard's first one."""
         return {**self._troubles, **{name: f"{name} is missing" for name in self._missing}}
 
-    def take(self, name: str, thing: Object) -> Shard | None:
+    def take(self, name: str, thing: Mapping[str, Any]) -> Shard | None:
         """The shard that *thing*, the object *name*, makes whole; None: there is none, or nothing new in it."""
         self._troubles.pop(name, None)
         try:
@@ -74,7 +74,7 @@ class Collector:
         if any(name == table_name(self._plane, index) for index in self._whole):
             self._missing = (*self._missing, name)
 
-    def _chunk(self, thing: Object) -> TableChunk:
+    def _chunk(self, thing: Mapping[str, Any]) -> TableChunk:
         spec = thing.get("spec")
         if not isinstance(spec, Mapping):
             raise ShardUnreadable("it has no spec")
