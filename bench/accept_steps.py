@@ -79,7 +79,7 @@ def an_acceptance(folder: Path, journal: Any) -> Acceptance:
         arriving=Arriving(1 << 30),
         journal=journal,
         ingest_ids=IngestIds(),
-        clock=Clock(time.time_ns, time.perf_counter),
+        clock=Clock(time.time_ns, time.monotonic),
         observer=NoObserver(),
         used=NoObserver(),
         patience=Patience(1.5, time.monotonic),

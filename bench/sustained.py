@@ -1,9 +1,15 @@
 """
-The whole way at once, and beside a backlog: `python -m bench.sustained [--seconds 4] [--rounds 3] [--backlog 1000 ...]`.
+The whole way at once, and beside a backlog: `python -m bench.sustained [--seconds 4] [--rounds 5] [--backlog 1000 ...]`.
 
 First: one receiver worker accepts alone, then accepts while the forwarder carries, delivers and settles everything, in
 turns. What an event costs is each process's processor time over its events; events/s of one core is a million over the
 sum of what receiver and forwarder need. Handler and sender run in processes of their own and are not counted.
+
+Every second round is itemised: of what is done for each event one visit in some sixty is measured, of what is done for many
+at once each one (`ledger`). What that adds to a visit is found
+out by a step that does next to nothing, and taken off. What a thread took beyond its steps is a line of its own, and so are
+threads without steps; all lines come to the process's time. The rounds that are not itemised, in the same processes, say
+whether itemising changed it.
 
 Then: the forwarder's cost of an event, from journal to settled, in stores that hold so many parked deliveries (due
 tomorrow, waiting for their key, paused; filled in bulk). The figures should not grow.
@@ -27,6 +33,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "tests")]
 
+from bench.itemised import FORWARDER, NOTHING, RECEIVER
+from bench.ledger import Count, Ledger, alone, thread_times
 from bench.pipeline import cpu_of, memory_of, wait
 from hookline_receiver.cometchat.sameness import same_event
 from hookline_receiver.event import RouteRef
@@ -35,9 +43,10 @@ from hookline_receiver.record import encode
 from hookline_receiver.store.port import Arrival, Target
 from hookline_receiver.store.sqlite import SqliteEventStore
 from support.forwarder import CHAT, DataFolder, ForwarderProcess, a_route, a_subscription, an_event
-from support.receiver import Receiver, a_receiver, an_endpoint, basic
+from support.receiver import a_receiver, an_endpoint, basic
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "cometchat" / "samples" / "message_sent.json"
+ITEMISED = Path(__file__).parent / "itemised.py"
 CONNECTIONS = 32
 BATCH = 32
 NUMBER = "1234567890123"
@@ -75,11 +84,13 @@ def a_handler() -> Iterator[CountingHandler]:
 
 
 @contextmanager
-def a_forwarder(data: DataFolder, handler: CountingHandler) -> Iterator[ForwarderProcess]:
-    """One that delivers everything to *handler*."""
+def a_forwarder(data: DataFolder, handler: CountingHandler, ledger: Path | None = None) -> Iterator[ForwarderProcess]:
+    """One that delivers everything to *handler*; with a *ledger*: that may be itemised."""
     data.endpoints(notifier=[handler.address])
     data.route(a_subscription(a_route(batch=BATCH, max_in_flight=256)))
     forwarder = ForwarderProcess(data, {"LOG_LEVEL": "WARNING", "OPS_BIND": ""})
+    if ledger:
+        forwarder.program = (str(ITEMISED), "forwarder", str(ledger))
     forwarder.start()
     try:
         yield forwarder
@@ -148,74 +159,192 @@ def a_sender(port: int) -> Sender:
     return Sender(port, prefix, suffix)
 
 
+@dataclass(frozen=True)
+class State:
+    """What a process has used so far."""
+
+    whole: float
+    threads: dict[int, float]
+    counts: dict[str, Count]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process that is measured."""
+
+    pid: int
+    ledger: Ledger
+
+    def state(self) -> State:
+        """As of now."""
+        return State(cpu_of(self.pid), thread_times(self.pid), self.ledger.counts())
+
+
+@dataclass
+class Costs:
+    """Of one program, of each round: microseconds of processor time an event."""
+
+    plain: list[float] = field(default_factory=list)
+    itemised: list[float] = field(default_factory=list)
+    lines: list[dict[str, float]] = field(default_factory=list)
+    bias: list[float] = field(default_factory=list)
+    """Microseconds that measuring adds to a visit."""
+
+    def note(self, ledger: Ledger, before: State, after: State, events: int) -> None:
+        """An itemised round's."""
+        counts = {name: count.since(before.counts[name]) for name, count in after.counts.items()}
+        bias = counts[NOTHING].seconds / max(1.0, counts[NOTHING].measured)
+        found = {name: seconds / events * 1e6 for name, seconds in alone(ledger.steps, counts, bias).items()}
+        del found[NOTHING]
+        for thread, name in _threads(counts).items():
+            took = (after.threads[thread] - before.threads.get(thread, 0.0)) / events * 1e6
+            found[f"{name}: the rest"] = took - sum(found[one] for one in _steps_of(thread, counts) if one in found)
+        whole = (after.whole - before.whole) / events * 1e6
+        found["threads without steps"] = whole - sum(found.values())
+        self.itemised.append(whole)
+        self.lines.append(found)
+        self.bias.append(bias * 1e6)
+
+    def line(self, name: str) -> list[float]:
+        """Of the rounds."""
+        return [one[name] for one in self.lines]
+
+
+def _threads(counts: dict[str, Count]) -> dict[int, str]:
+    """Names for the threads that have steps."""
+    numbers = sorted({count.thread for count in counts.values() if count.measured})
+    return dict(zip(numbers, ("main thread", "second thread", "third thread", "fourth thread"), strict=False))
+
+
+def _steps_of(thread: int, counts: dict[str, Count]) -> list[str]:
+    return [name for name, count in counts.items() if count.thread == thread and count.measured]
+
+
 @dataclass
 class Figures:
-    """Of each round: microseconds of processor time an event, and events a second."""
+    """Of each round: what an event cost each program, and events a second."""
 
-    accept: list[float] = field(default_factory=list)
-    forward: list[float] = field(default_factory=list)
+    accept: Costs = field(default_factory=Costs)
+    forward: Costs = field(default_factory=Costs)
     rate: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)
 
     def show(self, name: str) -> None:
         """A line of the table."""
-        accept, forward = statistics.median(self.accept), statistics.median(self.forward)
+        accept = statistics.median(self.accept.plain)
+        forward = statistics.median(self.forward.plain) if self.forward.plain else 0.0
+        worker, forwarder = (max(each) for each in zip(*self.memory, strict=True))
         print(
             f"  {name:<34}{accept:9.0f}{forward:11.0f}{1e6 / (accept + forward):11.0f}"
-            f"{statistics.median(self.rate):11.0f}{max(self.memory):9d}",
+            f"{statistics.median(self.rate):11.0f}{worker:9d}{forwarder:6d}",
             flush=True,
         )
 
 
-def receiver_cpu(receiver: Receiver) -> float:
-    """Seconds of its workers."""
-    return sum(cpu_of(pid) for pid in receiver.worker_pids())
-
-
-def one_round(receiver: Receiver, sender: Sender, seconds: float, figures: Figures, *, whole: "Whole | None") -> None:
-    """Play once and note what it cost."""
-    taken = whole.handler.taken if whole else 0
-    before = receiver_cpu(receiver), cpu_of(whole.pid) if whole else 0.0
-    began = time.perf_counter()
-    asyncio.run(sender.play(seconds))
-    if whole:
-        wait(lambda: whole.handler.taken - taken >= sender.answers)
-    took, count = time.perf_counter() - began, sender.answers
-    figures.accept.append((receiver_cpu(receiver) - before[0]) / count * 1e6)
-    figures.forward.append(((cpu_of(whole.pid) if whole else 0.0) - before[1]) / count * 1e6)
-    figures.rate.append(count / took)
-    figures.memory.append(memory_of(receiver.worker_pids()[0]) + (memory_of(whole.pid) if whole else 0))
-
-
 @dataclass(frozen=True)
-class Whole:
-    """Forwarder and handler behind a receiver."""
+class Way:
+    """A receiver with its sender, and the forwarder and handler behind it, if there are any."""
 
-    pid: int
-    handler: CountingHandler
+    receiver: Program
+    sender: Sender
+    forwarder: Program | None
+    handler: CountingHandler | None
+    figures: Figures = field(default_factory=Figures)
+
+    def play(self, seconds: float, *, itemised: bool, noted: bool = True) -> None:
+        """A round."""
+        programs = [self.receiver, *([self.forwarder] if self.forwarder else [])]
+        for one in programs:
+            one.ledger.turn(on=itemised)
+        taken = self.handler.taken if self.handler else 0
+        before, began = [one.state() for one in programs], time.perf_counter()
+        asyncio.run(self.sender.play(seconds))
+        if (handler := self.handler) is not None:
+            wait(lambda: handler.taken - taken >= self.sender.answers)
+        took = time.perf_counter() - began
+        time.sleep(0.3)  # what was taken last is settled by now
+        after = [one.state() for one in programs]
+        if noted:
+            self._note(programs, before, after, took, itemised=itemised)
+
+    def _note(
+        self, programs: list[Program], before: list[State], after: list[State], took: float, *, itemised: bool
+    ) -> None:
+        costs, events = (self.figures.accept, self.figures.forward), self.sender.answers
+        for cost, program, one, other in zip(costs, programs, before, after, strict=False):
+            if itemised:
+                cost.note(program.ledger, one, other, events)
+            else:
+                cost.plain.append((other.whole - one.whole) / events * 1e6)
+        if not itemised:
+            self.figures.rate.append(events / took)
+        memory = [memory_of(one.pid) for one in programs]
+        self.figures.memory.append((memory[0], memory[1] if len(memory) > 1 else 0))
 
 
 def whole_way(seconds: float, rounds: int) -> None:
-    """Accept alone and the whole way, in turns."""
-    alone, together = Figures(), Figures()
+    """Accept alone and the whole way, in turns, each plain and itemised."""
     with ExitStack() as stack:
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        receivers = [stack.enter_context(a_receiver(one, an_endpoint(uid=CHAT.uid))) for one in folders]
-        senders = [a_sender(one.port) for one in receivers]
-        handler = stack.enter_context(a_handler())
-        forwarder = stack.enter_context(a_forwarder(DataFolder(folders[1]), handler))
-        whole = Whole(pid_of(forwarder), handler)
-        for number in range(rounds + 1):
-            first = Figures(), Figures()
-            figures = (alone, together) if number else first
-            one_round(receivers[0], senders[0], seconds if number else 1, figures[0], whole=None)
-            one_round(receivers[1], senders[1], seconds if number else 1, figures[1], whole=whole)
-    print(
-        f"  {'medians of ' + str(rounds) + ' rounds':<34}{'receiver':>9}{'forwarder':>11}{'per core':>11}{'measured':>11}{'MiB':>9}"
-    )
+        ways = [a_way(stack, whole=False), a_way(stack, whole=True)]
+        for way in ways:
+            way.play(1, itemised=False, noted=False)
+        for number in range(rounds):
+            for itemised in (False, True) if number % 2 else (True, False):
+                for way in ways:
+                    way.play(seconds, itemised=itemised)
+        show(ways[0].figures, ways[1].figures, rounds)
+
+
+def a_way(stack: ExitStack, *, whole: bool) -> Way:
+    """Processes of their own, ended with *stack*."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    # In memory: a page that is being written back to a disk holds up whoever counts.
+    ledgers = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+    accepting, forwarding = ledgers / "receiver", ledgers / "forwarder"
+    receiver = stack.enter_context(a_receiver(folder, an_endpoint(uid=CHAT.uid), start=False))
+    receiver.program = (str(ITEMISED), "receiver", str(accepting))
+    receiver.start()
+    program, sender = Program(receiver.worker_pids()[0], Ledger(accepting, RECEIVER)), a_sender(receiver.port)
+    if not whole:
+        return Way(program, sender, None, None)
+    handler = stack.enter_context(a_handler())
+    forwarder = stack.enter_context(a_forwarder(DataFolder(folder), handler, forwarding))
+    return Way(program, sender, Program(pid_of(forwarder), Ledger(forwarding, FORWARDER)), handler)
+
+
+def show(alone: Figures, together: Figures, rounds: int) -> None:
+    """Both tables."""
+    heads = ("receiver", "forwarder", "per core", "measured", "MiB")
+    print(f"  {f'medians of {rounds} rounds':<34}{heads[0]:>9}" + "".join(f"{one:>11}" for one in heads[1:]))
     print(f"  {'':<34}{'µs':>9}{'µs':>11}{'events/s':>11}{'events/s':>11}")
     alone.show("accept alone")
     together.show("accept, carry, deliver, settle")
+    print(f"\n  {'itemised, µs of processor time an event':<44}{'alone':>11}{'whole way':>15}\n")
+    itemise("the receiver", [alone.accept, together.accept])
+    itemise("the forwarder", [together.forward])
+
+
+def itemise(name: str, costs: list[Costs]) -> None:
+    """A program's steps: medians of the rounds, and half the distance between the rounds' quartiles."""
+
+    def line(what: str, figures: list[list[float]]) -> None:
+        shown = [f"{statistics.median(one):9.1f} ±{_spread(one):4.1f}" for one in figures]
+        print(f"    {what:<42}{'':{30 - 15 * len(figures)}}" + "".join(shown))
+
+    print(f"  {name}")
+    for step in costs[0].lines[0]:
+        line(step, [one.line(step) for one in costs])
+    line("all, itemised", [one.itemised for one in costs])
+    line("all, in the rounds that were not", [one.plain for one in costs])
+    line("taken off each piece that was measured", [one.bias for one in costs])
+    print()
+
+
+def _spread(figures: list[float]) -> float:
+    if len(figures) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(figures, n=4, method="inclusive")
+    return (high - low) / 2
 
 
 # --- beside a backlog --------------------------------------------------------------------------------------------------
@@ -267,7 +396,7 @@ def main() -> None:
     """Print both tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=4.0)
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--events", type=int, default=3_000)
     arguments.add_argument("--backlog", type=int, nargs="*", default=[1_000, 10_000, 100_000, 1_000_000])
     given = arguments.parse_args()

@@ -200,6 +200,8 @@ class ForwarderProcess:
     data: DataFolder
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    program: Sequence[str] = ("-m", "hookline_receiver.forwarder")
+    """What Python is started with."""
 
     def start(self) -> None:
         """Start it; its log goes to `forwarder.log`."""
@@ -211,7 +213,7 @@ class ForwarderProcess:
         environment |= {f"HOOKLINE_FORWARDER_{name}": value for name, value in self.settings.items()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hookline_receiver.forwarder"],
+                [sys.executable, *self.program],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -122,6 +122,9 @@ class Line:
 class Receiver:
     """One receiver, its files and its processes."""
 
+    program: Sequence[str] = ("-m", "hookline_receiver")
+    """What Python is started with."""
+
     def __init__(self, data: Path, environment: Mapping[str, str], workers: int) -> None:
         self.data = data
         self.workers = workers
@@ -147,7 +150,7 @@ class Receiver:
         environment |= {f"HOOKLINE_RECEIVER_{name}": value for name, value in settings.items()}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hookline_receiver"],
+                [sys.executable, *self.program],
                 stdout=log,
                 stderr=log,
                 env=environment,
