@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "replay": ("hookline_cli.people.replay", "Send events again, delivered or not."),
     "erase": ("hookline_cli.people.erase", "Remove a tenant's or a user's events for good."),
     "check": ("hookline_cli.check", "Compile manifests and say what is wrong with them."),
+    "status": ("hookline_cli.status.command", "Say why subscriptions in a cluster are not ready."),
 }
 """The module that has the command as `command`, and what it does in one line."""
 
@@ -59,12 +60,17 @@ def cli() -> None:
     """Take CometChat's webhooks and hand every event to its handlers."""
 
 
+def program_name(started_as: str) -> str:
+    """What the command is called in its help: kubectl finds a program named `kubectl-hookline` as its own command."""
+    return "kubectl hookline" if os.path.basename(started_as) == "kubectl-hookline" else "hookline"
+
+
 def main() -> None:
     """Run the command line; a mistake of ours is one line too, and a traceback only where it was asked for."""
     # gRPC's own library writes to standard error beside our one line; whoever needs that sets the variable.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        cli.main(prog_name="hookline")
+        cli.main(prog_name=program_name(sys.argv[0]))
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does: nothing is wrong, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

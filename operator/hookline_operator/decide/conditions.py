@@ -3,7 +3,7 @@ What is true of a subscription or a gateway: the conditions and fields that its 
 
 Pure. The routes lane says what compiling found, agents what is served, the endpoints whether handlers are there; here it
 comes to `Accepted`, `ResolvedRefs`, `Programmed` and `Ready`. `status` holds it against what the status says now.
-Each reason is explained in docs/reference/conditions.md.
+Each reason is explained in docs/operate/conditions.md.
 """
 
 from collections.abc import Mapping, Sequence
