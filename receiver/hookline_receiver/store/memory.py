@@ -233,13 +233,6 @@ class MemoryEventStore:
         self._held.clear()
         return len(leased)
 
-    def extend(self, claims: Collection[tuple[int, int]], lease_until: int) -> Collection[int]:
-        """Prolong leases."""
-        held = [one for one in self._deliveries() if one.state is State.IN_FLIGHT and (one.number, one.fence) in claims]
-        for one in held:
-            one.due_at = lease_until
-        return [one.number for one in held]
-
     def settle(self, settlements: Sequence[Settlement], now: int) -> Collection[int]:
         """Say what became of claimed deliveries."""
         settled: list[int] = []

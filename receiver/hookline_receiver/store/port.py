@@ -424,9 +424,6 @@ class EventStore(Protocol):
         Old fences stay valid only until the delivery is claimed again.
         """
 
-    def extend(self, claims: Collection[tuple[int, int]], lease_until: int) -> Collection[int]:
-        """Prolong the leases of (delivery id, fence) pairs; returns the delivery ids still held."""
-
     def settle(self, settlements: Sequence[Settlement], now: int) -> Collection[int]:
         """
         One transaction; returns the delivery ids that were settled. Those fenced out are missing and unchanged.

@@ -265,16 +265,6 @@ class TestClaiming:
         assert claim_all(store, NOTIFY) == []
         assert claim_all(store, RouteRef(SUBSCRIPTION, "never seen")) == []
 
-    def test_a_lease_can_be_prolonged_while_it_is_held(self, store: EventStore) -> None:
-        """A slow handler must not see its event again while it is at it."""
-        add(store, an_arrival(), an_arrival())
-        one, other = claim_all(store, lease=MINUTE)
-
-        held = store.extend([(one.delivery_id, one.fence), (other.delivery_id, other.fence - 1)], NOON + HOUR)
-
-        assert list(held) == [one.delivery_id]
-        assert [again.delivery_id for again in claim_all(store, now=NOON + MINUTE)] == [other.delivery_id]
-
     def test_a_new_owner_lets_all_leases_lapse(self, store: EventStore) -> None:
         """After a crash nobody is left to settle them: waiting for the lease would only delay."""
         add(store, an_arrival(), an_arrival(), an_arrival())
@@ -1138,7 +1128,6 @@ class TestErasing:
         store.erase(EventFilter(), Walk(10), None, NOON, dry_run=False)
 
         assert list(store.settle([delivered(claim)], NOON)) == []
-        assert list(store.extend([(claim.delivery_id, claim.fence)], NOON + HOUR)) == []
 
     def test_what_waited_behind_an_erased_one_goes_on(self, store: EventStore) -> None:
         """An erasure must not stop a conversation for ever."""

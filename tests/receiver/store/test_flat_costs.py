@@ -82,7 +82,6 @@ def line(store: SqliteEventStore) -> dict[str, int]:
     counted = {"add": steps(store, lambda: store.add(arrivals, {}, NOON))}
     claimed: list[Claimed] = []
     counted["claim"] = steps(store, lambda: claimed.extend(store.claim(NOTIFY, 16, 1 << 30, NOON, NOON + MINUTE)))
-    counted["extend"] = steps(store, lambda: store.extend([(c.delivery_id, c.fence) for c in claimed], NOON + HOUR))
     assert len(claimed) == 16
     done = [retry(claimed[0], NOON), dead(claimed[1]), *[delivered(one) for one in claimed[2:]]]
     counted["settle"] = steps(store, lambda: store.settle(done, NOON))
@@ -147,7 +146,6 @@ def live_through_everything(store: SqliteEventStore) -> None:
     store.hold(ANALYTICS, NOON)
     store.due_routes(10)
     claimed = claim_all(store)
-    store.extend([(one.delivery_id, one.fence) for one in claimed], NOON + HOUR)
     store.settle([dead(claimed[0]), *[delivered(one) for one in claimed[1:]]], NOON)
     store.settle([retry(one, NOON) for one in claim_all(store)], NOON)
     store.expired(ANALYTICS, HOUR, 10, NOON + 2 * HOUR)

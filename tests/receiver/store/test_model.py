@@ -160,10 +160,6 @@ class Engines(RuleBasedStateMachine):
         }
         return results[result]
 
-    @rule(claim=claims, by=DURATIONS)
-    def extend(self, claim: Claimed, by: int) -> None:
-        self.both(lambda store: list(store.extend([(claim.delivery_id, claim.fence)], self.now + by)))
-
     @rule(
         chosen=st.lists(claims, min_size=1, max_size=4, unique_by=lambda claim: claim.delivery_id),
         result=RESULTS,

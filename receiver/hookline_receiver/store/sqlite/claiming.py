@@ -1,6 +1,5 @@
 """What is due, under a lease; and what keeps a route from being due: a hold, a pause."""
 
-import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -98,24 +97,6 @@ def release_leases(connection: sqlite3.Connection, now: int) -> int:
         tally.touch(route)
     tally.write(connection)
     return len(routes)
-
-
-def extend(connection: sqlite3.Connection, claims: Collection[tuple[int, int]], lease_until: int) -> list[int]:
-    """Prolong leases; the deliveries still held."""
-    held = connection.execute(
-        """
-        SELECT d.id, d.route FROM json_each(?) AS pair
-        CROSS JOIN deliveries AS d ON d.id = pair.value ->> 0
-        WHERE d.state = 1 AND d.fence = pair.value ->> 1
-        """,
-        (json.dumps(list(claims)),),
-    ).fetchall()
-    connection.executemany("UPDATE deliveries SET due_at = ? WHERE id = ?", [(lease_until, row[0]) for row in held])
-    tally = Tally()
-    for _, route in held:
-        tally.touch(route)
-    tally.write(connection)
-    return [row[0] for row in held]
 
 
 def event_of(directory: Directory, row: Sequence[Any]) -> Event:

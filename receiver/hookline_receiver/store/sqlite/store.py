@@ -107,11 +107,6 @@ class SqliteEventStore:
         with self._changing() as connection:
             return claiming.release_leases(connection, now)
 
-    def extend(self, claims: Collection[tuple[int, int]], lease_until: int) -> Collection[int]:
-        """Prolong leases."""
-        with self._changing() as connection:
-            return claiming.extend(connection, claims, lease_until)
-
     def settle(self, settlements: Sequence[Settlement], now: int) -> Collection[int]:
         """Say what became of claimed deliveries."""
         with self._changing() as connection:
