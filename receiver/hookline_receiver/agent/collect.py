@@ -46,13 +46,10 @@ class Collector:
             self._troubles[name] = f"{name}: {error}"
             return None
         self._missing = tuple(each for each in self._missing if each != name)
-        first = table_name(self._plane, chunk.index)
-        state = (chunk.revision, chunk.hash, chunk.shards)
-        if self._whole.get(chunk.index) == state:
-            self._chunks.pop(chunk.index, None)
-            self._troubles.pop(first, None)
+        if self._whole.get(chunk.index) == (chunk.revision, chunk.hash, chunk.shards):
+            self._settled(chunk)
             return None
-        return self._complete(first, chunk)
+        return self._complete(chunk)
 
     def reject(self, shard: Shard, reason: str) -> None:
         """The *shard* was whole, but there is something in it that can't be read."""
@@ -83,21 +80,33 @@ class Collector:
             raise ShardUnreadable(f"it is of plane {chunk.plane!r}, not {self._plane!r}")
         return chunk
 
-    def _complete(self, first: str, chunk: TableChunk) -> Shard | None:
+    def _complete(self, chunk: TableChunk) -> Shard | None:
         chunks = self._chunks.setdefault(chunk.index, {})
         chunks[chunk.chunk] = chunk
         same = [each for each in chunks.values() if (each.revision, each.hash) == (chunk.revision, chunk.hash)]
+        first = table_name(self._plane, chunk.index)
         if len(same) < chunk.chunks:
-            self._troubles[first] = (
-                f"{first}: {len(same)} of {chunk.chunks} chunks of revision {chunk.revision} are there"
-            )
+            if not self._is_surplus(chunk):
+                count = f"{len(same)} of {chunk.chunks} chunks of revision {chunk.revision} are there"
+                self._troubles[first] = f"{first}: {count}"
             return None
         try:
             content = join(same)
         except ShardUnreadable as error:
             self._troubles[first] = f"{first}: revision {chunk.revision}: {error}"
             return None
-        del self._chunks[chunk.index]
-        self._troubles.pop(first, None)
         self._whole[chunk.index] = (chunk.revision, chunk.hash, chunk.shards)
+        self._settled(chunk)
         return Shard(chunk.index, chunk.shards, chunk.revision, content)
+
+    def _settled(self, chunk: TableChunk) -> None:
+        """The shard of *chunk* is whole; chunks of a later revision may be there already."""
+        later = {n: each for n, each in self._chunks.pop(chunk.index, {}).items() if each.revision > chunk.revision}
+        if later:
+            self._chunks[chunk.index] = later
+        self._troubles.pop(table_name(self._plane, chunk.index), None)
+
+    def _is_surplus(self, chunk: TableChunk) -> bool:
+        """Whether it is left over from a revision before the one that is whole, which needs fewer chunks."""
+        whole = self._whole.get(chunk.index)
+        return whole is not None and chunk.chunk > 0 and chunk.revision < whole[0]
