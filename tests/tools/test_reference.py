@@ -70,3 +70,15 @@ def test_links_lead_somewhere() -> None:
                 assert re.search(rf"^## {anchor}$", there.read_text(), re.MULTILINE | re.IGNORECASE), (
                     f"{page}: #{anchor}"
                 )
+
+
+@pytest.mark.parametrize(
+    "field", ["routes[].handler.timeout", "dataPlane.dedicated.scaling.maxReplicas", "eventStore.storage.size"]
+)
+def test_the_page_of_the_kubernetes_api_has_every_field(field: str) -> None:
+    """With type, default, limits and what it is for; and no field is left without words."""
+    page = (REFERENCE / "kubernetes.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+
+    assert any(cells[0] == f"| `{field}`" for cells in rows)
+    assert [cells[0] for cells in rows if len(cells) != 5 or not cells[4].rstrip(" |")] == []

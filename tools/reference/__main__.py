@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.reference.contract import ROOT, messages
+from tools.reference.kinds import kinds
 from tools.reference.pages import index, page
 from tools.reference.payloads import examples
 from tools.reference.shapes import shapes
@@ -24,6 +25,7 @@ def files() -> Mapping[Path, str]:
     return {
         DOCS / "triggers.md": table(found),
         REFERENCE / "README.md": index(found, contract),
+        REFERENCE / "kubernetes.md": kinds(),
         REFERENCE / "shapes.md": shapes(contract, events),
         **pages,
     }

@@ -37,6 +37,8 @@ def index(examples: Mapping[str, Sequence[Example]], contract: Mapping[str, Mess
 INTRODUCTION = """\
 What a handler gets for each of CometChat's events: when it comes, what identifies it, its typed payload, and an example.
 [Triggers](../triggers.md) has all of it in one table, [shapes](shapes.md) the messages that events share.
+
+What tenants and platform owners declare is in [Kubernetes API](kubernetes.md).
 """
 
 

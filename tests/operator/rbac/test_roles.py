@@ -1,5 +1,7 @@
 """What the API server really grants by the chart's roles: exactly this, whatever else it serves."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from support.kubernetes.plane import ControlPlane
@@ -34,7 +36,7 @@ OWN = {
 AGENTS = {f"{OURS}/routetables": ("list", "watch"), f"{OURS}/endpointtables": ("list", "watch")}
 
 
-def those(namespace: str, table: dict[str, tuple[str, ...]]) -> set[Right]:
+def those(namespace: str, table: Mapping[str, tuple[str, ...]]) -> set[Right]:
     """A table's rights in a namespace."""
     return {Right(namespace, resource, verb) for resource, verbs in table.items() for verb in verbs}
 
