@@ -260,14 +260,14 @@ def test_a_held_watch_lags_and_catches_up_in_order(
 
 
 def test_a_lagging_watch_is_late_by_so_much(plane: ControlPlane, fault_proxy: FaultProxy, namespace: str) -> None:
-    """By the same for each event, not by more and more."""
+    """By the same for each event, not by more and more: that would be 20 s here."""
     with Watch(plane, fault_proxy, namespace) as watch, fault_proxy.inject(Lag(0.5), matching(verb="watch")):
         begin = time.monotonic()
-        for number in range(5):
+        for number in range(40):
             plane.api().apply(a_map(namespace, f"m-{number}"))
-        until_sync(lambda: len(watch.names()) == 5)
+        until_sync(lambda: len(watch.names()) == 40)
 
-        assert 0.45 < time.monotonic() - begin < 2.0
+        assert 0.45 < time.monotonic() - begin < 10
 
 
 def test_open_connections_can_be_reset(plane: ControlPlane, fault_proxy: FaultProxy, namespace: str) -> None:

@@ -124,7 +124,7 @@ def own_plane(new_plane: NewPlane) -> ControlPlane:
 def new_namespace(plane: ControlPlane) -> Iterator[NewNamespace]:
     """Make namespaces of unique names: `new_namespace("acme", labels={...})`."""
     made: list[str] = []
-    api = plane.api()
+    api = plane.admin
 
     def make(prefix: str = "test", labels: Mapping[str, str] | None = None) -> str:
         name = f"{prefix}-{os.urandom(4).hex()}"
@@ -174,15 +174,14 @@ PASSING = (("discovery.k8s.io/v1", "EndpointSlice"), ("v1", "Service"), ("v1", "
 
 def empty(plane: ControlPlane, namespace: str) -> None:
     """Remove a namespace's objects. The namespace itself would stay for ever: there is nobody who ends it."""
-    api = plane.api()
+    api = plane.admin
     for api_version, kind in (*PASSING, *our_kinds(plane)):
         api.delete_all(api_version, kind, namespace)
-    api.close()
 
 
 def our_kinds(plane: ControlPlane, group: str = "hookline.dev") -> list[tuple[str, str]]:
     """The namespaced kinds of the project's own group that the API server serves by now."""
-    api = plane.api()
+    api = plane.admin
     try:
         versions = [version["groupVersion"] for version in api.request("GET", f"/apis/{group}")["versions"]]
     except Refused:

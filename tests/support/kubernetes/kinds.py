@@ -1,10 +1,7 @@
 """The kinds that a cluster has when the project is installed: its own, and the Gateway API's ReferenceGrant."""
 
-from pathlib import Path
-
+from support.crds import install_api
 from support.kubernetes.plane import ControlPlane
-
-DEFINITIONS = Path(__file__).parents[3] / "charts" / "hookline" / "files" / "crds"
 
 REFERENCE_GRANTS = """
 apiVersion: apiextensions.k8s.io/v1
@@ -46,4 +43,6 @@ spec:
 
 def install_kinds(plane: ControlPlane, *, reference_grants: bool = True) -> None:
     """Let *plane* serve the project's kinds, and, as most clusters do, *reference_grants*."""
-    plane.install(*sorted(DEFINITIONS.glob("*.yaml")), *([REFERENCE_GRANTS] if reference_grants else []))
+    install_api(plane)
+    if reference_grants:
+        plane.install(REFERENCE_GRANTS)

@@ -24,6 +24,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -168,6 +169,11 @@ class ControlPlane:
         self._apis.append(made)
         return made
 
+    @cached_property
+    def admin(self) -> Api:
+        """The admin's client, made once."""
+        return self.api()
+
     def kubeconfig(self, token: str = ADMIN_TOKEN, *, server: str = "", namespace: str = "default") -> Path:
         """
         A fresh kubeconfig file for the bearer of *token* (see `service_account`).
@@ -192,7 +198,7 @@ class ControlPlane:
 
     def service_account(self, namespace: str, name: str) -> str:
         """A token of that ServiceAccount, which is made if it is not there: it may do what RBAC lets it, and no more."""
-        api = self.api()
+        api = self.admin
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
         api.apply(account)
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"

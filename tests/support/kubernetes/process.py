@@ -50,8 +50,12 @@ class Process:
 
     def stop(self, within: float = 30.0) -> int:
         """SIGTERM to the program itself, then its exit status; fails, after killing it, if it takes longer."""
-        self._process.send_signal(signal.SIGTERM)
+        self.terminate()
         return self.wait(within)
+
+    def terminate(self) -> None:
+        """SIGTERM to the program itself, without waiting."""
+        self._process.send_signal(signal.SIGTERM)
 
     def wait(self, within: float = 30.0) -> int:
         """Its exit status, once it ends by itself."""
