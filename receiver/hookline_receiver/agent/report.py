@@ -56,7 +56,10 @@ class Reports(Protocol):
 class AgentServicer(rpc.AgentServiceServicer):
     """Serves `Follow`."""
 
-    def __init__(self, plane: str, reports: Reports, token: Callable[[], bytes]) -> None:
+    def __init__(
+        self, plane: str, reports: Reports, token: Callable[[], bytes], max_streams: int = MAX_STREAMS
+    ) -> None:
+        self._max_streams = max_streams
         self._plane = plane
         self._reports = reports
         self._token = token
@@ -70,8 +73,8 @@ class AgentServicer(rpc.AgentServiceServicer):
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED, "metadata authorization: Bearer TOKEN is not the token"
             )
-        if self.streams >= MAX_STREAMS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_STREAMS} streams are open")
+        if self.streams >= self._max_streams:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._max_streams} streams are open")
         self.streams += 1
         try:
             told: dict[tuple[str, str], int] = {}
