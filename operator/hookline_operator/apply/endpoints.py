@@ -51,10 +51,13 @@ class RoutedServices(Protocol):
     """What the routes lane knows."""
 
     def planes(self) -> Collection[str]:
-        """Every plane that there is, in this term so far."""
+        """Every plane that has tables; none before everything was compiled in this term."""
 
     def services_of(self, plane: str) -> frozenset[ServiceRef] | None:
         """The Services that a plane's routes name; None: not known yet in this term."""
+
+    def has_published(self) -> bool:
+        """Whether `planes` are all that there are: others' tables are left over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,6 @@ class EndpointsLane:
         """For one term: reads what is published, then goes on until cancelled."""
         self._begin()
         await self._read()
-        self._planes.update(self._routes.planes())
-        self._wake.set()
         try:
             async with asyncio.TaskGroup() as writers:
                 while True:
@@ -150,6 +151,7 @@ class EndpointsLane:
         self._by_service: dict[ObjectKey, set[ServiceRef]] = {}
         self._resolved: dict[ServiceRef, Resolved] = {}
         self._shards: dict[ShardKey, _Shard] = {}
+        self._planes.clear()
         self._gone: set[str] = set()
         self._reads = self._verified_reads = 0
         self._read_at = float("-inf")
@@ -165,11 +167,13 @@ class EndpointsLane:
                 continue
             break
         self._failures, self._reads, self._read_at = 0, self._reads + 1, self._clock()
+        self._planes.update(self._routes.planes())
         for key in self._shards.keys() | published.keys():
             shard = self._shards.setdefault(key, _Shard())
             if not shard.writing:
                 shard.published = published.get(key, PublishedShard())
                 self._mark((key,), self._pace.gather)
+        self._wake.set()
 
     async def _turn(self, writers: asyncio.TaskGroup) -> None:
         self._wake.clear()
@@ -219,8 +223,8 @@ class EndpointsLane:
         log.warning(what, extra={"reason": str(error), "again_in": delay})
         await asyncio.sleep(delay)
 
-    def _take_routes(self, planes: Iterable[str]) -> None:
-        """Which Services these planes name now; a plane that went is removed, one that came gets all its shards."""
+    def _take_routes(self, planes: Collection[str]) -> None:
+        """Which Services these planes name now; a plane that came gets all its shards, tables of others are left over."""
         there = set(self._routes.planes())
         for plane in planes:
             refs = self._routes.services_of(plane) if plane in there else frozenset()
@@ -233,12 +237,13 @@ class EndpointsLane:
                 self._unname(plane, ref)
             self._mark({_shard(plane, ref) for ref in refs ^ before}, self._pace.soon)
             if plane not in there:
-                self._forget(plane)
+                self._known.pop(plane, None)
                 continue
             if plane not in self._known:
                 self._mark({ShardKey(plane, index) for index in range(shards_of(plane))}, self._pace.soon)
             self._known[plane] = refs
-            self._gone.discard(plane)
+        if planes and self._routes.has_published():
+            self._gone = {key.plane for key in self._shards} - there
 
     def _name(self, plane: str, ref: ServiceRef) -> None:
         home = _shard(plane, ref)
@@ -258,11 +263,6 @@ class EndpointsLane:
         self._by_service[key].discard(ref)
         if not self._by_service[key]:
             del self._by_service[key]
-
-    def _forget(self, plane: str) -> None:
-        self._known.pop(plane, None)
-        if any(key.plane == plane for key in self._shards):
-            self._gone.add(plane)
 
     async def _look_at(self, refs: Iterable[ServiceRef]) -> None:
         """Resolve these again; a sudden loss is verified before it counts."""

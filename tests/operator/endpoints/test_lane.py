@@ -23,9 +23,13 @@ class Routes:
 
     def __init__(self, **services):
         self.services = services
+        self.compiled = True
+
+    def has_published(self):
+        return self.compiled
 
     def planes(self):
-        return self.services.keys()
+        return self.services.keys() if self.compiled else ()
 
     def services_of(self, plane):
         found = self.services[plane]
@@ -209,13 +213,15 @@ async def test_nothing_is_published_for_a_plane_whose_routes_are_not_known_yet()
     async with running(world):
         await until(lambda: world.notifier() is not None)
     mark = len(world.api.writes)
-    world.routes.services["default"] = None
-    world.lane = world.make()
+    world.routes.compiled = False
+    world.lane.routes_changed(["default"])
 
     async with running(world):
         await until(lambda: not world.lane.queue)
+        await asyncio.sleep(QUICK.interval)
         assert len(world.api.writes) == mark
 
+        world.routes.compiled = True
         world.routes.services["default"] = [the_port(), the_port(9001)]
         world.lane.routes_changed(["default"])
         await until(lambda: len(world.table()) == 2)
@@ -333,6 +339,19 @@ async def test_tables_of_a_plane_that_is_gone_are_removed_after_verifying():
         world.routes.services["default.acme.chat"] = [the_port()]
         world.lane.routes_changed(["default.acme.chat"])
         await until(lambda: world.table("default.acme.chat") == world.table())
+
+
+async def test_tables_that_were_left_over_while_no_operator_ran_are_removed():
+    """Their plane went with a subscription that nobody saw go."""
+    world = World(*ready("a"), routes=Routes(**{"default": [the_port()], "default.acme.chat": [the_port()]}))
+    async with running(world):
+        await until(lambda: len(world.api.objects) == 17)
+    del world.routes.services["default.acme.chat"]
+    world.lane = world.make()
+
+    async with running(world):
+        await until(lambda: len(world.api.objects) == 16)
+        assert world.notifier() == ("10.0.0.97:50051",)
 
 
 async def test_services_that_no_route_names_any_more_leave_the_tables():
