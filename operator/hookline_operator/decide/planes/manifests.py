@@ -8,6 +8,8 @@ from hookline_routes.units import format_quantity
 
 MANAGER = "hookline-operator"
 PLANE_LABEL = "hookline.dev/plane"
+COMMON_LABELS = {"app.kubernetes.io/name": "hookline-receiver", "app.kubernetes.io/managed-by": MANAGER}
+"""What the objects of all planes bear."""
 
 _STABLE_SECONDS = 300
 """How long load must be low before a pod is taken away: what it holds is handed over, which costs the others."""
@@ -28,11 +30,7 @@ def object_name(plane: Plane) -> str:
 
 def labels_of(plane: Plane) -> dict[str, str]:
     """What the plane's objects and pods are found by."""
-    return {
-        "app.kubernetes.io/name": "hookline-receiver",
-        "app.kubernetes.io/managed-by": MANAGER,
-        PLANE_LABEL: plane.label,
-    }
+    return {**COMMON_LABELS, PLANE_LABEL: plane.label}
 
 
 def selector_of(plane: Plane) -> str:

@@ -1,0 +1,137 @@
+"""
+What to do about one object: what it should be, held against what is there.
+
+An object that is right costs nothing. The number of pods is left to who scales: a StatefulSet whose number is not ours is made
+with a first one, and one whose number was ours keeps it when another takes over.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hookline_operator.decide.planes.difference import difference
+from hookline_operator.decide.planes.manifests import MANAGER
+from hookline_operator.decide.planes.pod import Json
+
+WISH_ANNOTATION = "hookline.dev/wish"
+"""Digest of what was wished for: it shows what has been taken out of the wish, which a comparison can't."""
+
+
+class Action(StrEnum):
+    """What is to be done."""
+
+    NOTHING = "nothing"
+    CREATE = "create"
+    """Made with the first number of pods, then applied: who makes a field owns it apart from who applies."""
+    APPLY = "apply"
+    HAND_OVER = "hand over"
+    """Write the number of pods that is there through the scale subresource, then apply without it."""
+    REFUSE = "refuse"
+    """Somebody else's object bears the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done about one object."""
+
+    action: Action
+    wish: Json
+    """The object as it is to be applied."""
+    why: str = ""
+    """The path of the field that differs; for REFUSE the reason, for people."""
+    remark: str = ""
+    """Part of the wish that can't be had, for people; "" for none."""
+    replicas: int = 0
+    """For CREATE of a StatefulSet the first number of pods, for HAND_OVER the number that is there."""
+
+
+def step(wanted: Mapping[str, object], there: Mapping[str, object] | None, first_replicas: int) -> Step:
+    """What to do so that *there* says what is *wanted*."""
+    wish, remark = _possible(dict(wanted), there)
+    wish = _signed(wish)
+    if there is None:
+        return Step(Action.CREATE, wish, "is not there", remark, first_replicas)
+    stranger = _stranger(wish, there)
+    if stranger:
+        return Step(Action.REFUSE, wish, stranger, remark)
+    different = difference(wish, there) or ("" if _is_applied(there) else "is not applied yet")
+    if not different:
+        return Step(Action.NOTHING, wish, "", remark)
+    if _gives_up_replicas(wish, there):
+        return Step(Action.HAND_OVER, wish, different, remark, _replicas(there))
+    return Step(Action.APPLY, wish, different, remark)
+
+
+def with_replicas(wish: Mapping[str, object], replicas: int) -> Json:
+    """*wish* with a number of pods, if it is a StatefulSet that has none."""
+    made = dict(wish)
+    spec = wish["spec"]
+    if wish["kind"] == "StatefulSet" and isinstance(spec, Mapping) and "replicas" not in spec:
+        made["spec"] = {**spec, "replicas": replicas}
+    return made
+
+
+def _possible(wanted: Json, there: Mapping[str, object] | None) -> tuple[Json, str]:
+    """What of the wish can be had: a StatefulSet's claims are what they were made as."""
+    if wanted["kind"] != "StatefulSet" or there is None:
+        return wanted, ""
+    spec, current = _mapping(wanted["spec"]), _mapping(there.get("spec"))
+    path = difference(spec.get("volumeClaimTemplates"), current.get("volumeClaimTemplates"), "volumeClaimTemplates")
+    if not path:
+        return wanted, ""
+    kept = copy.deepcopy(current.get("volumeClaimTemplates"))
+    wish = {**wanted, "spec": {**spec, "volumeClaimTemplates": kept}}
+    return wish, f"volumes stay as they were made: {path} of a StatefulSet can't be changed"
+
+
+def _signed(wish: Json) -> Json:
+    digest = hashlib.sha256(json.dumps(wish, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = _mapping(wish["metadata"])
+    annotations = {**_mapping(metadata.get("annotations")), WISH_ANNOTATION: digest}
+    return {**wish, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _stranger(wish: Mapping[str, object], there: Mapping[str, object]) -> str:
+    wanted = _owners(wish)[0]
+    controller = next((each for each in _owners(there) if each.get("controller")), None)
+    name = f"{wish['kind']} {_mapping(wish['metadata'])['name']}"
+    if controller is None:
+        return f"{name} is there already, and was not made for this gateway: rename or remove it"
+    if controller.get("uid") != wanted["uid"]:
+        return f"{name} belongs to the {controller.get('kind')} {controller.get('name')} (uid {controller.get('uid')})"
+    return ""
+
+
+def _owners(something: Mapping[str, object]) -> list[Mapping[str, object]]:
+    owners = _mapping(something.get("metadata")).get("ownerReferences")
+    return [each for each in owners if isinstance(each, Mapping)] if isinstance(owners, Sequence) else []
+
+
+def _entries(there: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Who owns which fields, of those that we applied."""
+    fields = _mapping(there.get("metadata")).get("managedFields")
+    every = [each for each in fields if isinstance(each, Mapping)] if isinstance(fields, Sequence) else []
+    return [each for each in every if each.get("manager") == MANAGER and each.get("operation") == "Apply"]
+
+
+def _is_applied(there: Mapping[str, object]) -> bool:
+    return bool(_entries(there))
+
+
+def _gives_up_replicas(wish: Mapping[str, object], there: Mapping[str, object]) -> bool:
+    if wish["kind"] != "StatefulSet" or "replicas" in _mapping(wish["spec"]):
+        return False
+    owned = (_mapping(_mapping(each.get("fieldsV1")).get("f:spec")) for each in _entries(there))
+    return any("f:replicas" in spec for spec in owned)
+
+
+def _replicas(there: Mapping[str, object]) -> int:
+    found = _mapping(there.get("spec")).get("replicas")
+    return found if isinstance(found, int) else 1
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
