@@ -56,7 +56,7 @@ class Typer:
         return event.ingest_id in self._known
 
     def slow(self, event: Event) -> bool:
-        """Whether `of` may take more than 10 ms, so that it should not hold up an event loop."""
+        """Whether `of` may take more than some milliseconds, so that it should not hold up an event loop."""
         return not self.known(event) and (len(event.body) > LARGE or _elements(event.body) > MANY)
 
     def of(self, event: Event) -> Typed:

@@ -63,7 +63,7 @@ def test_what_is_typed_on_the_loop_holds_nobody_up(frame: bytes, element: bytes,
 
     typer.of(an_event(quick[-1]))
 
-    # Measured 2 to 20 ms; several times that, as the machine may be busy.
+    # Measured 0.5 to 4 ms; many times that, as the machine may be busy.
     assert time.process_time() - started < 0.1
     assert json.loads(quick[-1])
     assert element == rb"\u005b\u005d" or typer.slow(an_event(bodies[-1]))
