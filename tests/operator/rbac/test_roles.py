@@ -29,6 +29,7 @@ OWN = {
     f"{OURS}/endpointtables": ("get", "list", "create", "update", "delete"),
     "coordination.k8s.io/leases": ("create",),
     "apps/statefulsets": MANAGE,
+    "apps/statefulsets/scale": ("patch",),
     "/services": ("create", "patch", "delete"),
     "autoscaling/horizontalpodautoscalers": MANAGE,
     "policy/poddisruptionbudgets": MANAGE,
