@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from hookline_operator.apply.api import Api, ApiError, Conflict
 from hookline_operator.decide.conditions import Said
 from hookline_operator.decide.planes.difference import difference
-from hookline_operator.decide.planes.manifests import manifests, selector_of
+from hookline_operator.decide.planes.manifests import COMMON_LABELS, manifests, selector_of
 from hookline_operator.decide.planes.plane import Plane, dedicated_plane, shared_plane
 from hookline_operator.decide.planes.pod import PLANE_ANNOTATION, PodSettings
 from hookline_operator.decide.planes.steps import WISH_ANNOTATION, Action, Step, step, with_replicas
