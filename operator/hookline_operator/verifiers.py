@@ -87,6 +87,7 @@ class Verifiers:
         self._namespaces: dict[str, _Namespace] = {}
         self._served: dict[str, int] = {}
         self._turns = 0
+        self._under_way = 0
         self._something = asyncio.Event()
         self._late: set[ObjectKey] = set()
         self._told = clock()
@@ -94,8 +95,9 @@ class Verifiers:
         """How many slow ones were made."""
 
     def __len__(self) -> int:
-        """How many are still to be made."""
-        return sum(len(each.slots) for each in self._namespaces.values())
+        """How many are still to be made, or to be told of."""
+        waiting = sum(len(each.slots) for each in self._namespaces.values())
+        return waiting + self._under_way + len(self._late)
 
     def find(self, needed: NeededVerifier) -> routing.Verifier | None:
         """The verifier, if it is there or costs nothing."""
@@ -148,24 +150,30 @@ class Verifiers:
                 group.create_task(self._tell_late())
 
     async def _work(self, pool: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             wanted = self._next()
             if wanted is None:
                 self._something.clear()
                 await self._something.wait()
                 continue
-            needed = wanted.needed
-            if needed.key not in self._known:
-                try:
-                    verifier = await loop.run_in_executor(pool, self._make, needed, self._chance(SALT_BYTES))
-                except Exception as error:  # noqa: BLE001 - one that can't be made must not hold up all others
-                    log.error("a verifier can't be made", extra={"credential": needed.credential, "error": repr(error)})
-                    continue
-                self.count += 1
-                self._known[needed.key] = verifier
-                self._versions.setdefault(_slot(needed.key), {})[needed.key.version] = self._digest(needed)
-            self._tell(wanted)
+            self._under_way += 1
+            try:
+                if wanted.needed.key not in self._known:
+                    await self._make_in(pool, wanted.needed)
+                self._tell(wanted)
+            finally:
+                self._under_way -= 1
+
+    async def _make_in(self, pool: ThreadPoolExecutor, needed: NeededVerifier) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            verifier = await loop.run_in_executor(pool, self._make, needed, self._chance(SALT_BYTES))
+        except Exception as error:  # noqa: BLE001 - one that can't be made must not hold up all others
+            log.error("a verifier can't be made", extra={"credential": needed.credential, "error": repr(error)})
+            return
+        self.count += 1
+        self._known[needed.key] = verifier
+        self._versions.setdefault(_slot(needed.key), {})[needed.key.version] = self._digest(needed)
 
     def _want(self, subscription: ObjectKey, needed: NeededVerifier) -> None:
         namespace = self._namespaces.setdefault(subscription.namespace, _Namespace())

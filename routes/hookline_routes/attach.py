@@ -10,9 +10,10 @@ The same from whatever sequence of changes: `attach` does it in one go. A step c
 are held against each other, and all of a gateway's only while one of its quotas is exceeded.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hookline_routes.inputs import Inputs
@@ -120,17 +121,22 @@ def attach(inputs: Inputs) -> tuple[list[Attached], list[Rejected]]:
     return attached, rejected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Budget:
     """What a gateway's subscriptions share; only so many may draw on it."""
 
-    domain: str
-    gateway: ObjectKey
+    limit: int
     namespace: str = ""
     """Of the dedicated planes that share it; "": all subscriptions of the gateway."""
+    claims: int = 0
+    """Claims that would draw on it."""
+    oldest: int = 0
+    """Those of them that are the oldest of their path."""
+    drawn: int = 0
+    """Scratch, for going over all claims."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Claim:
     """A subscription that may attach to its gateway, if the path is free and the quotas are not used up."""
 
@@ -140,8 +146,10 @@ class _Claim:
     domain: str
     """Within which a path is taken once."""
     dedicated: bool
-    budgets: tuple[tuple[_Budget, int], ...]
-    """Which it draws on, and their limits."""
+    budgets: tuple[_Budget, ...]
+    """Which it draws on."""
+    outcome: "_Claim | _Budget | None" = None
+    """As settled last: itself, which is attached, or what is in its way."""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -153,11 +161,37 @@ class _Claim:
 class _Domain:
     """What shares a set of paths: the subscriptions of a gateway."""
 
-    claims: set[ObjectKey]
-    touched: set[str]
+    claims: list[_Claim] = field(default_factory=list)
+    """By age, where `sorted`."""
+    is_sorted: bool = True
+    budgets: dict[tuple[ObjectKey, int, str], _Budget] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
     """Paths whose claims have changed."""
     tight: bool = False
     """Whether a quota was exceeded when it was settled last."""
+
+    def exceeded(self) -> bool:
+        """Whether not all of the oldest of each path may attach."""
+        return any(budget.oldest > budget.limit for budget in self.budgets.values())
+
+    def put(self, claim: _Claim) -> None:
+        """Appended: sorting a list of which all but the end is sorted costs one look at each."""
+        self.claims.append(claim)
+        self.is_sorted = False
+
+    def drop(self, claim: _Claim) -> None:
+        """It is there."""
+        if self.is_sorted:
+            del self.claims[bisect_left(self.claims, claim.age, key=_claim_age)]
+        else:
+            self.claims.remove(claim)
+
+    def in_order(self) -> list[_Claim]:
+        """The claims by age."""
+        if not self.is_sorted:
+            self.claims.sort(key=_claim_age)
+            self.is_sorted = True
+        return self.claims
 
 
 class Attachments:
@@ -170,9 +204,6 @@ class Attachments:
         self._claims: dict[ObjectKey, _Claim] = {}
         self._paths: dict[tuple[str, str], list[_Claim]] = {}
         self._domains: dict[str, _Domain] = {}
-        self._drawn: Counter[_Budget] = Counter()
-        """How many of the oldest of each path draw on a budget."""
-        self._exceeded: dict[_Budget, int] = {}
         self._verdicts: dict[ObjectKey, Verdict] = {}
         self._attached: Counter[ObjectKey] = Counter()
         self._before: dict[ObjectKey, Verdict | None] = {}
@@ -213,14 +244,14 @@ class Attachments:
         self._known.pop(key, None)
         claim = self._claims.pop(key, None)
         if claim:
-            self._leave(key, claim)
+            self._leave(claim)
         self._decide(key, None)
 
     def settle(self) -> frozenset[ObjectKey]:
         """Subscriptions whose verdict has changed since the last time."""
         for name, domain in list(self._domains.items()):
             if domain.touched:
-                self._settle(name, domain, any(budget.domain == name for budget in self._exceeded))
+                self._settle(name, domain)
             if not domain.claims:
                 del self._domains[name]
         before, self._before = self._before, {}
@@ -269,77 +300,88 @@ class Attachments:
     def _claim(self, subscription: WebhookSubscription, gateway: WebhookGateway) -> _Claim | Rejected:
         key = gateway.metadata.key
         domain = "" if self._rules.single_plane else str(key)
-        limit = gateway.limits.max_subscriptions
-        budgets = [(_Budget(domain, key), limit)] if limit else []
         dedicated = subscription.data_plane.mode is PlaneMode.DEDICATED and not self._rules.single_plane
+        policy = gateway.dedicated
+        if dedicated and not (policy.allowed and policy.max_per_namespace):
+            message = f"WebhookGateway {key} does not allow dedicated data planes"
+            return Rejected(subscription, Reason.DEDICATED_NOT_ALLOWED, _MODE, message)
+        quotas = [(key, gateway.limits.max_subscriptions, "")] if gateway.limits.max_subscriptions else []
         if dedicated:
-            if not gateway.dedicated.allowed or not gateway.dedicated.max_per_namespace:
-                message = f"WebhookGateway {key} does not allow dedicated data planes"
-                return Rejected(subscription, Reason.DEDICATED_NOT_ALLOWED, _MODE, message)
-            namespace = subscription.metadata.namespace
-            budgets.append((_Budget(domain, key, namespace), gateway.dedicated.max_per_namespace))
-        return _Claim(_age(subscription), subscription, gateway, domain, dedicated, tuple(budgets))
+            quotas.append((key, policy.max_per_namespace, subscription.metadata.namespace))
+        budgets = self._domains.setdefault(domain, _Domain()).budgets
+        shared = tuple(budgets.setdefault(quota, _Budget(quota[1], quota[2])) for quota in quotas)
+        return _Claim(_age(subscription), subscription, gateway, domain, dedicated, shared)
 
     def _enter(self, key: ObjectKey, claim: _Claim) -> None:
         self._claims[key] = claim
-        domain = self._domains.setdefault(claim.domain, _Domain(set(), set()))
-        domain.claims.add(key)
+        domain = self._domains[claim.domain]
+        domain.put(claim)
         domain.touched.add(claim.subscription.path)
+        for budget in claim.budgets:
+            budget.claims += 1
         claims = self._paths.setdefault(claim.place, [])
-        self._draw(claims, -1)
+        _draw(claims, -1)
         claims.append(claim)
         claims.sort(key=_claim_age)
-        self._draw(claims, 1)
+        _draw(claims, 1)
 
-    def _leave(self, key: ObjectKey, claim: _Claim) -> None:
+    def _leave(self, claim: _Claim) -> None:
         domain = self._domains[claim.domain]
-        domain.claims.discard(key)
+        domain.drop(claim)
         domain.touched.add(claim.subscription.path)
+        for budget in claim.budgets:
+            budget.claims -= 1
         claims = self._paths[claim.place]
-        self._draw(claims, -1)
+        _draw(claims, -1)
         claims.remove(claim)
-        self._draw(claims, 1)
+        _draw(claims, 1)
         if not claims:
             del self._paths[claim.place]
 
-    def _draw(self, claims: list[_Claim], amount: int) -> None:
-        for budget, limit in claims[0].budgets if claims else ():
-            self._drawn[budget] += amount
-            if self._drawn[budget] > limit:
-                self._exceeded[budget] = limit
-            else:
-                self._exceeded.pop(budget, None)
-                if not self._drawn[budget]:
-                    del self._drawn[budget]
-
-    def _settle(self, name: str, domain: _Domain, exceeded: bool) -> None:
+    def _settle(self, name: str, domain: _Domain) -> None:
+        exceeded = domain.exceeded()
         if exceeded or domain.tight:
             self._settle_all(domain)
         else:
             # Every quota has room for the oldest claim of each path: only those of one path are in each other's way.
             for path in domain.touched:
-                self._settle_path(self._paths.get((name, path), []))
+                claims = self._paths.get((name, path), [])
+                for claim in claims:
+                    self._conclude(claim, claims[0])
         domain.touched.clear()
         domain.tight = exceeded
-
-    def _settle_path(self, claims: list[_Claim]) -> None:
-        for claim in claims:
-            verdict = _attached(claim) if claim is claims[0] else _conflict(claim, claims[0])
-            self._decide(claim.subscription.metadata.key, verdict)
+        domain.budgets = {quota: budget for quota, budget in domain.budgets.items() if budget.claims}
 
     def _settle_all(self, domain: _Domain) -> None:
+        # PERF: goes over all subscriptions of a gateway whenever one changes while its quota is exceeded.
         taken: dict[str, _Claim] = {}
-        drawn: Counter[_Budget] = Counter()
-        for claim in sorted((self._claims[key] for key in domain.claims), key=_claim_age):
-            winner = taken.get(claim.subscription.path)
-            full = None if winner else next((each for each in claim.budgets if drawn[each[0]] >= each[1]), None)
-            verdict: Verdict = (
-                _conflict(claim, winner) if winner else _too_many(claim, *full) if full else _attached(claim)
-            )
-            if isinstance(verdict, Attached):
-                taken[claim.subscription.path] = claim
-                drawn.update(budget for budget, _ in claim.budgets)
-            self._decide(claim.subscription.metadata.key, verdict)
+        for budget in domain.budgets.values():
+            budget.drawn = 0
+        for claim in domain.in_order():
+            path = claim.subscription.path
+            outcome: _Claim | _Budget | None = taken.get(path)
+            if outcome is None:
+                outcome = claim
+                for budget in claim.budgets:
+                    if budget.drawn >= budget.limit:
+                        outcome = budget
+                        break
+                else:
+                    taken[path] = claim
+                    for budget in claim.budgets:
+                        budget.drawn += 1
+            if outcome is not claim.outcome:
+                self._conclude(claim, outcome)
+
+    def _conclude(self, claim: _Claim, outcome: _Claim | _Budget) -> None:
+        claim.outcome = outcome
+        if outcome is claim:
+            verdict: Verdict = Attached(claim.subscription, claim.gateway, claim.dedicated)
+        elif isinstance(outcome, _Claim):
+            verdict = _conflict(claim, outcome)
+        else:
+            verdict = _too_many(claim, outcome)
+        self._decide(claim.subscription.metadata.key, verdict)
 
     def _decide(self, key: ObjectKey, verdict: Verdict | None) -> None:
         before = self._verdicts.get(key)
@@ -359,8 +401,9 @@ class Attachments:
 _MODE = ("spec", "dataPlane", "mode")
 
 
-def _attached(claim: _Claim) -> Attached:
-    return Attached(claim.subscription, claim.gateway, claim.dedicated)
+def _draw(claims: list[_Claim], amount: int) -> None:
+    for budget in claims[0].budgets if claims else ():
+        budget.oldest += amount
 
 
 def _conflict(loser: _Claim, winner: _Claim) -> Rejected:
@@ -371,7 +414,8 @@ def _conflict(loser: _Claim, winner: _Claim) -> Rejected:
     return Rejected(loser.subscription, Reason.PATH_CONFLICT, ("spec", "path"), message)
 
 
-def _too_many(claim: _Claim, budget: _Budget, limit: int) -> Rejected:
+def _too_many(claim: _Claim, budget: _Budget) -> Rejected:
+    limit = budget.limit
     if budget.namespace:
         message = f"the gateway takes at most {limit} dedicated data planes of a namespace, and older ones fill it"
         return Rejected(claim.subscription, Reason.TOO_MANY_DEDICATED, _MODE, message)

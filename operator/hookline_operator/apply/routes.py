@@ -89,7 +89,8 @@ class RoutesLane:
         """*verify* holds the cluster against consistent lists; the keys of what it corrects are added before it returns."""
         self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace)
         self.tables = RouteTables(api, settings.namespace)
-        self.verifiers = verifiers or Verifiers(tag_key, self._made, settings.verifiers)
+        made = Verifiers(tag_key, self._made, settings.verifiers)
+        self.verifiers = made if verifiers is None else verifiers
         self._cluster = cluster
         self._verify = verify
         self._settings = settings
