@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,9 +123,13 @@ class Handler:
             await server.stop()
 
     def run(self, port: int = 9000, host: str = "0.0.0.0", settings: ServerSettings | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then stop gracefully: not ready, in-flight events finished, gone."""
+        """
+        Serve until SIGTERM or SIGINT, then stop gracefully: not ready, in-flight events finished, gone.
+
+        Logs the address that it listens on; where logging is not configured, says it on standard error.
+        """
         settings = replace(settings or ServerSettings(), host=host, port=port)
-        asyncio.run(run_until_signalled(Server(self.handle, settings)))
+        asyncio.run(run_until_signalled(Server(self.handle, settings), _announce))
 
     def _register(self, table: dict[str, Any], kind: str, names: Sequence[str]) -> Callable[[Any], Any]:
         if not names:
@@ -193,6 +198,11 @@ class Handler:
     async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
         context = copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, function, *arguments)
+
+
+def _announce(server: Server) -> None:
+    if not log.hasHandlers():
+        print(f"handler listens on {server.address}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ async def run_until_signalled(server: Server, started: Callable[[Server], None] 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await server.start()
-    log.info("handler listens", extra={"address": server.address})
+    log.info("handler listens on %s", server.address)
     if started:
         started(server)
     try:

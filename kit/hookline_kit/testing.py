@@ -59,20 +59,13 @@ def a_delivery(
     is the typed form, or the event's message alone (`MessageSent(...)`); without one, *untyped* says why it is missing:
     UNKNOWN_TRIGGER, MALFORMED, TOO_LARGE or NOT_WANTED.
     """
-    raw = (
-        body.read_bytes() if isinstance(body, Path) else body if isinstance(body, bytes) else json.dumps(body).encode()
-    )
+    raw = _bytes(body)
     trigger = trigger or _read(raw, "trigger")
     ingest_id = str(uuid4())
-    cloud = cloudevents_pb2.CloudEvent(
-        id=event_id or ingest_id,
-        source=f"/cometchat/{_read(raw, 'appId')}/{namespace}/{subscription}",
-        spec_version="1.0",
-        type=TYPE_PREFIX + trigger,
-        binary_data=raw,
-    )
+    delivery = handler_pb2.Delivery(delivery_id=f"{ingest_id}/{route}", event=_cloud_event(raw, trigger))
+    delivery.event.id = event_id or ingest_id
+    delivery.event.source = f"/cometchat/{_read(raw, 'appId')}/{namespace}/{subscription}"
     texts = {
-        "datacontenttype": "application/json",
         "partitionkey": partition_key,
         "hooklinenamespace": namespace,
         "hooklinesubscription": subscription,
@@ -83,17 +76,29 @@ def a_delivery(
     }
     for name, text in texts.items():
         if text:
-            cloud.attributes[name].ce_string = text
-    cloud.attributes["time"].ce_timestamp.FromDatetime(datetime.now(UTC))
-    cloud.attributes["hooklineattempt"].ce_integer = attempt
+            delivery.event.attributes[name].ce_string = text
+    delivery.event.attributes["hooklineattempt"].ce_integer = attempt
     if replay:
-        cloud.attributes["hooklinereplay"].ce_boolean = True
-    delivery = handler_pb2.Delivery(delivery_id=f"{ingest_id}/{route}", event=cloud)
+        delivery.event.attributes["hooklinereplay"].ce_boolean = True
     if payload is None:
         delivery.untyped.reason = handler_pb2.Untyped.Reason.Value(f"REASON_{untyped}")
     else:
         delivery.payload.CopyFrom(payload_with(payload))
     return delivery
+
+
+def _bytes(body: bytes | Path | Mapping[str, Any]) -> bytes:
+    if isinstance(body, Path):
+        return body.read_bytes()
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def _cloud_event(body: bytes, trigger: str) -> cloudevents_pb2.CloudEvent:
+    """What all events of *trigger* with this body have in common."""
+    cloud = cloudevents_pb2.CloudEvent(spec_version="1.0", type=TYPE_PREFIX + trigger, binary_data=body)
+    cloud.attributes["datacontenttype"].ce_string = "application/json"
+    cloud.attributes["time"].ce_timestamp.FromDatetime(datetime.now(UTC))
+    return cloud
 
 
 def category_of(trigger: str) -> str:

@@ -145,17 +145,33 @@ def test_run_ends_gracefully_on_a_signal(tmp_path: Path, number: signal.Signals)
         textwrap.dedent("""
         import logging, sys
         from hookline_kit import Handler, ServerSettings
-        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s %(address)s")
+        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
         Handler().run(port=0, host="127.0.0.1", settings=ServerSettings(notice=0.0))
         """)
     )
     process = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("handler listens 127.0.0.1:")
+        assert process.stdout.readline().startswith("handler listens on 127.0.0.1:")
         process.send_signal(number)
 
         assert process.wait(10) == 0
     finally:
         process.kill()
         process.communicate()
+
+
+def test_run_says_where_it_listens_where_nobody_configured_logs(tmp_path: Path):
+    """With the shortest program that there is one must see that it runs, and on which port."""
+    program = tmp_path / "handler.py"
+    program.write_text(
+        "from hookline_kit import Handler, ServerSettings\n"
+        "Handler().run(port=0, host='127.0.0.1', settings=ServerSettings(notice=0.0))\n"
+    )
+    process = subprocess.Popen([sys.executable, program], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("handler listens on 127.0.0.1:")
+    finally:
+        process.terminate()
+        assert process.communicate(timeout=10)[1] == ""
