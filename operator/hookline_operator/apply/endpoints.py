@@ -215,7 +215,8 @@ class EndpointsLane:
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(min(0.01, self._pace.soon))
+        # PERF: what changes a hundred times a second is looked at forty times.
+        await asyncio.sleep(self._pace.soon / 2)
 
     async def _pause(self, what: str, error: Exception) -> None:
         self._failures += 1

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
@@ -195,6 +196,7 @@ def _judge(endpoint_slice: EndpointSlice, address: Address, seen: Seen) -> Pod |
     return pod
 
 
+@lru_cache(maxsize=16_384)
 def _is_special(text: str, address_type: str) -> bool:
     try:
         address = ip_address(text)

@@ -341,6 +341,39 @@ async def test_tables_of_a_plane_that_is_gone_are_removed_after_verifying():
         await until(lambda: world.table("default.acme.chat") == world.table())
 
 
+async def test_a_tenant_whose_service_changes_all_the_time_delays_nobody():
+    """Two Services of one shard: the other one's change waits for one publication at most."""
+    shared = shard_of("acme/notifier", 16)
+    other = next(name for name in map(str, range(1000)) if shard_of(f"modest/{name}", 16) == shared)
+    ref = the_port(name=other, namespace="modest")
+    world = World(*ready("a"), a_service(other, "modest"), routes=Routes(default=[the_port(), ref]))
+
+    async def flap():
+        while True:
+            for name in "abcdefgh":
+                world.see(*ready(name))
+                await asyncio.sleep(0.01)
+
+    async with running(world):
+        await until(lambda: len(world.table()) == 2)
+        hostile = asyncio.create_task(flap())
+        took = []
+        for turn in range(1, 6):
+            address = f"10.9.0.{turn}"
+            see(world.cluster, a_pod("it", address, namespace="modest"))
+            see(
+                world.cluster,
+                a_slice(an_endpoint(address, "it", namespace="modest"), service=other, namespace="modest"),
+            )
+            began = time.monotonic()
+            world.lane.add([ObjectKey("modest", other)])
+            await until(lambda address=address: world.table()["modest", other, 9000] == (f"{address}:50051",))
+            took.append(time.monotonic() - began)
+        hostile.cancel()
+
+    assert sorted(took)[2] < QUICK.interval * 3
+
+
 async def test_tables_that_were_left_over_while_no_operator_ran_are_removed():
     """Their plane went with a subscription that nobody saw go."""
     world = World(*ready("a"), routes=Routes(**{"default": [the_port()], "default.acme.chat": [the_port()]}))
