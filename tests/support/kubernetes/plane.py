@@ -27,17 +27,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trustme
 import yaml
-from kubernetes.aio.client import ApiClient, Configuration
 
 from support.kubernetes.api import Api, Object
 from support.kubernetes.audit import POLICY, Audit
 from support.kubernetes.guard import Guard
 from support.kubernetes.process import Process, Processes
 from tools.kubernetes import provide
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import ApiClient
 
 ADMIN = "admin"
 ADMIN_TOKEN = "token-of-the-admin"
@@ -214,8 +216,10 @@ class ControlPlane:
         (folder / "namespace").write_text(namespace, encoding="utf-8")
         return folder
 
-    def aio(self, token: str = ADMIN_TOKEN, *, server: str = "") -> ApiClient:
+    def aio(self, token: str = ADMIN_TOKEN, *, server: str = "") -> "ApiClient":
         """A client of kubernetes.aio, as the operator uses; to be closed: `async with plane.aio() as client`."""
+        from kubernetes.aio.client import ApiClient, Configuration  # takes a second, in every run of any test
+
         configuration = Configuration(host=server or self.server, api_key={"authorization": f"Bearer {token}"})
         configuration.ssl_ca_cert = str(self.authority)
         return ApiClient(configuration)
