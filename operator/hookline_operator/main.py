@@ -8,6 +8,7 @@ Wires the operator and runs its parts until it is told to stop.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ from kubernetes.aio.client import ApiClient
 
 from hookline_operator.apply.api import Api, ApiError, Limits
 from hookline_operator.apply.connection import connect, log_in
-from hookline_operator.apply.installation import DEFAULT_GATEWAY, Installation, Misconfigured, gateway_spec
+from hookline_operator.apply.installation import DEFAULT_GATEWAY, Installation, Internal, Misconfigured, gateway_spec
 from hookline_operator.leadership import Election
 from hookline_operator.observe.authorities import Authorities, AuthorityPace
 from hookline_operator.observe.cluster import Cluster
@@ -56,9 +57,9 @@ class Operator:
         self._installation = Installation(self._api, settings.namespace, _gateway_spec(settings))
         self._ops = OpsServer(ops_address(settings.ops_bind), self._state, self._verification)
         self._lanes: Lanes | None = None
+        self._lanes_made = asyncio.Event()
         self._gateway_missing = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.sinks: list[Callable[[Change], None]] = []
 
     def stop(self) -> None:
         """Begin to end."""
@@ -87,6 +88,7 @@ class Operator:
             group.create_task(self._verification.sweep(self._settings.sweep_seconds))
             group.create_task(self._authorities.run())
             group.create_task(self._election.run(self._lead))
+            group.create_task(self._follow_agents())
 
     async def _load(self) -> None:
         while True:
@@ -102,17 +104,28 @@ class Operator:
 
     async def _lead(self, term: int) -> None:
         """One term."""
-        if self._lanes is None:
-            self._lanes = make_lanes(await self._parts())
-        self._lanes.add(everything(self._cluster))
+        lanes = self._lanes_of(await self._installation.make_internal())
+        lanes.add(everything(self._cluster))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_gateway())
-            group.create_task(self._lanes.run())
+            group.create_task(lanes.run())
 
-    async def _parts(self) -> Parts:
-        internal = await self._installation.make_internal()
-        verify = self._verification.verify
-        return Parts(self._settings, self._cluster, self._api, self._election, verify, internal)
+    def _lanes_of(self, internal: Internal) -> Lanes:
+        """Made once: what they know is of use to the next term."""
+        if self._lanes is None:
+            verify = self._verification.verify
+            self._lanes = make_lanes(Parts(self._settings, self._cluster, self._api, verify, internal))
+            self._lanes_made.set()
+        return self._lanes
+
+    async def _follow_agents(self) -> None:
+        """Whether this replica leads or not: what they say must be known when a term begins, else statuses would flap."""
+        with contextlib.suppress(ApiError):
+            if internal := await self._installation.internal():
+                self._lanes_of(internal)
+        await self._lanes_made.wait()
+        assert self._lanes is not None
+        await self._lanes.directory.run()
 
     async def _keep_gateway(self) -> None:
         while True:
@@ -129,10 +142,9 @@ class Operator:
         self._authorities.note(change)
         if self._lanes:
             self._lanes.add(dependents(change, self._cluster))
+            self._lanes.note(change)
         if change.kind is KindName.GATEWAYS and change.new is None and change.key.name == DEFAULT_GATEWAY:
             self._gateway_missing.set()
-        for sink in self.sinks:
-            sink(change)
 
     def _state(self) -> OperatorState:
         leading = self._election.is_leading()
