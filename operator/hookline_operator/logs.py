@@ -9,6 +9,14 @@ from typing import Any, TextIO
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _KOPF = frozenset(("k8s_skip", "k8s_ref", "settings"))
 """Fields that kopf adds for itself."""
+_LEAST = {
+    # Says that it ignores signals, as it should in a thread.
+    "kopf._core.reactor.running": logging.ERROR,
+    # Says that ReferenceGrants are not there, where nobody has installed them.
+    "kopf._core.reactor.observation": logging.ERROR,
+    # An API server that is away costs it eight lines a second; sweeps and the Lease say so too.
+    "kopf._cogs.clients": logging.CRITICAL,
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -35,6 +43,6 @@ def configure(level: str, stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    # It says "Signals are ignored" in a thread, as they should be, and that no CRD is there where there may be none.
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    for name, least in _LEAST.items():
+        logging.getLogger(name).setLevel(least)
     logging.captureWarnings(True)

@@ -150,7 +150,7 @@ def _settings(kinds: list[Kind]) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
+    settings.networking.error_backoffs = (0.1, 0.2, 0.5, 1)
     # Who watches namespaces that were named needs no list of all of them, nor definitions that may come.
     settings.scanning.disabled = any(kind.namespaces for kind in kinds)
     for kind in kinds:
