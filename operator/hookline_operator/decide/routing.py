@@ -153,9 +153,10 @@ class _Changes:
 class RoutingState:
     """What all subscriptions come to, kept up to date."""
 
-    def __init__(self, rules: Rules, tag_key_id: bytes) -> None:
+    def __init__(self, rules: Rules, tag_key_id: bytes, shard_bytes: int = SHARD_BYTES) -> None:
         self._rules = rules
         self._tag_key_id = tag_key_id
+        self._shard_bytes = shard_bytes
         self._attachments = Attachments(rules)
         self._gateways: dict[ObjectKey, WebhookGateway] = {}
         self._declared: Mapping[ObjectKey, object] = {}
@@ -400,12 +401,12 @@ class RoutingState:
     def _make_room(self, changes: _Changes) -> None:
         """The largest have to go where a shard has become too large: nobody can crowd out smaller ones than their own."""
         for shard in changes.shards:
-            if self._sizes[shard] <= SHARD_BYTES and shard not in self._crowded:
+            if self._sizes[shard] <= self._shard_bytes and shard not in self._crowded:
                 continue
             before = self._crowded.pop(shard, frozenset())
             size, crowded = self._sizes[shard], set()
             for uid, data in sorted(self._entries.get(shard, {}).items(), key=lambda each: (-len(each[1]), each[0])):
-                if size <= SHARD_BYTES:
+                if size <= self._shard_bytes:
                     break
                 size -= len(data)
                 crowded.add(uid)
