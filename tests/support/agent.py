@@ -197,6 +197,7 @@ class Pod:
             self.agent.start()
         self.forwarder.start()
         self.receiver.start(ready=False)
+        until_sync(lambda: all(self.agent.status().get("running", {"": False}).values()), 30, "the agent sees both run")
         self.settle()
 
     def settle(self, within: float = 30.0) -> None:

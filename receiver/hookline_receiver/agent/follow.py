@@ -140,6 +140,11 @@ class Follower:
         )
 
     @property
+    def running(self) -> Mapping[str, bool]:
+        """Which of the pod's programs run, when they were last asked."""
+        return {"receiver": self._receiver.running, "forwarder": self._forwarder.running}
+
+    @property
     def settled(self) -> bool:
         """Whether the files hold the target, and all that runs serves what is in the files."""
         return self._published() and self._served()
@@ -173,7 +178,7 @@ class Follower:
             if self._note(seen, await ask()):
                 self._woken.set()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
+                async with asyncio.timeout(self._pause() if seen.running else min(SLOW, self._pause())):
                     await seen.hurry.wait()
 
     def _note(self, seen: _Seen, serving: Serving) -> bool:

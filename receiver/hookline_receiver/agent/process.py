@@ -116,6 +116,7 @@ class Agent:
             "in_sync": report.in_sync,
             "trouble": report.trouble,
             "revisions": list(report.revisions),
+            "running": self._follower.running,
             "troubles": list(self._target.troubles)[:20],
         }
 

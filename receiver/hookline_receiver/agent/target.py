@@ -25,6 +25,8 @@ from hookline_receiver.agent.snapshots import NamedPart, SnapshotFile
 ROUTES, ENDPOINTS = "routetables", "endpointtables"
 """Plural names of the kinds."""
 
+_NOT_WRITTEN = "it can't be written to disk"
+
 Stored = TypeVar("Stored")
 
 log = logging.getLogger(__name__)
@@ -149,8 +151,7 @@ class Target:
 
     async def page(self, plural: str, objects: Sequence[Object]) -> None:
         """Some of what a list says; raises OSError where it can't be stored."""
-        for thing in objects:
-            await self._take(plural, thing)
+        await self._take(plural, objects)
 
     async def listed(self, plural: str, names: frozenset[str]) -> None:
         """A list has ended: these are all."""
@@ -167,25 +168,36 @@ class Target:
             self._collectors[plural].deleted(name)
             log.warning("a table was deleted, what it said stays in force", extra={"kind": plural, "table": name})
         else:
-            await self._take(plural, event.object)
+            await self._take(plural, [event.object])
         self._changed()
 
-    async def _take(self, plural: str, thing: Object) -> None:
-        name = str(thing["metadata"]["name"])
+    async def _take(self, plural: str, objects: Sequence[Object]) -> None:
         collector = self._collectors[plural]
-        before = collector.troubles.get(name)
-        shard = collector.take(name, thing)
-        if shard is not None:
+        before = set(collector.troubles.values())
+        taken = [collector.take(str(thing["metadata"]["name"]), thing) for thing in objects]
+        whole = [shard for shard in taken if shard is not None]
+        refused = await asyncio.to_thread(self._store, plural, whole) if whole else []
+        for shard, reason in refused:
+            collector.reject(shard, reason)
+        for trouble in collector.troubles.values():
+            if trouble not in before:
+                log.error("a table can't be used, what was there before stays in force", extra={"reason": trouble})
+        if any(reason == _NOT_WRITTEN for _, reason in refused):
+            raise OSError(_NOT_WRITTEN)
+
+    def _store(self, plural: str, shards: Sequence[Shard]) -> Sequence[tuple[Shard, str]]:
+        """Those that could not be stored, and why."""
+        store = self._store_routes if plural == ROUTES else self._store_endpoints
+        refused: list[tuple[Shard, str]] = []
+        for shard in shards:
             try:
-                await asyncio.to_thread(self._store_routes if plural == ROUTES else self._store_endpoints, shard)
+                store(shard)
             except ContentUnreadable as error:
-                collector.reject(shard, str(error))
-            except OSError:
-                collector.reject(shard, "it can't be written to disk")
-                raise
-        trouble = collector.troubles.get(name)
-        if trouble and trouble != before:
-            log.error("a table can't be used, what was there before stays in force", extra={"reason": trouble})
+                refused.append((shard, str(error)))
+            except OSError as error:
+                log.error("a table can't be written to disk", extra={"reason": str(error)})
+                refused.append((shard, _NOT_WRITTEN))
+        return refused
 
     def _store_routes(self, shard: Shard) -> None:
         contents = route_contents(shard.content)
