@@ -51,6 +51,8 @@ class Settings:
     """Seconds that the routes lane waits for more changes before it publishes, when little is going on."""
     debounce_most: float = 0.25
     """The same under load. What revokes is never waited with."""
+    status_per_second: float = 50.0
+    """Statuses of all objects that are written in a second, twice as many at once: the API server has others to serve."""
 
     ops_bind: str = "0.0.0.0:8085"
     """HOST:PORT of `/livez`, `/readyz` and `/metrics`."""
@@ -67,6 +69,8 @@ class Settings:
         if not 0 <= self.debounce_least <= self.debounce_most <= 5:
             values = f"{self.debounce_least:g} and {self.debounce_most:g}"
             raise SettingsError(f"debounce_least must be 0 to debounce_most, and that at most 5, got {values}")
+        if not 0 < self.status_per_second <= 10_000:
+            raise SettingsError(f"status_per_second must be above 0 and at most 10000, got {self.status_per_second:g}")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"log_level must be DEBUG, INFO, WARNING or ERROR, got {self.log_level!r}")
         try:

@@ -14,7 +14,7 @@ from hookline_operator.apply.endpoints import EndpointsLane
 from hookline_operator.apply.events import Events
 from hookline_operator.apply.installation import Internal
 from hookline_operator.apply.routes import Listeners, RoutesLane, RoutesSettings
-from hookline_operator.apply.status import StatusLane
+from hookline_operator.apply.status import StatusLane, StatusPace
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.dependents import Keys
 from hookline_operator.observe.objects import Change, Pod
@@ -95,7 +95,13 @@ def make_lanes(parts: Parts) -> Lanes:
         api,
         parts.verify,
         parts.internal.tag_key,
-        RoutesSettings(settings.namespace, settings.cluster_default, settings.debounce_least, settings.debounce_most),
+        RoutesSettings(
+            settings.namespace,
+            settings.cluster_default,
+            settings.debounce_least,
+            settings.debounce_most,
+            look_every=settings.sweep_seconds,
+        ),
         Listeners(tell_status, tell_endpoints),
     )
     endpoints = EndpointsLane(
@@ -114,7 +120,8 @@ def make_lanes(parts: Parts) -> Lanes:
         on_used=lambda uids: None,
     )
     events = Events(api, instance=settings.name, now=_now, new_id=lambda: uuid4().hex[:12])
-    status = StatusLane(cluster, routes, directory, endpoints, api, events, now=_now)
+    pace = StatusPace(per_second=settings.status_per_second, burst=max(1, round(2 * settings.status_per_second)))
+    status = StatusLane(cluster, routes, directory, endpoints, api, events, now=_now, pace=pace)
     lanes: dict[str, Lane[Any]] = {"routes": routes, "endpoints": endpoints, "status": status}
     return Lanes(lanes, directory, routes.has_published)
 

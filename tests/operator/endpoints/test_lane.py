@@ -218,6 +218,7 @@ async def test_nothing_is_published_for_a_plane_whose_routes_are_not_known_yet()
 
     async with running(world):
         await until(lambda: not world.lane.queue)
+        world.lane.routes_changed(["default"])
         await asyncio.sleep(QUICK.interval)
         assert len(world.api.writes) == mark
 
