@@ -20,6 +20,8 @@ BENCHES = {
     "typed": "typing a payload beside decoding it in full",
     "pipeline": "from the journal to the handlers, step by step",
     "fairness": "a healthy route alone, and beside one that hangs and one that refuses all",
+    "routes": "swapping in a change of one subscription of 10,000, in one file and in parts",
+    "agent": "an agent from cold beside a real API server: time and memory",
     "sustained": "accept, carry, deliver and settle at once, and beside a backlog",
 }
 

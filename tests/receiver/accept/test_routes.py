@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hookline.routing.v1.snapshot_pb2 import Endpoint, Part, ReceiverSnapshot
 from hookline_receiver.limits.rate import RateLimit
+from hookline_receiver.parts import part_file, part_name
 from hookline_receiver.route_file import RouteFile
 from hookline_receiver.routes import Routes, SnapshotUnreadable, read_snapshot
 from support.receiver import Credential, a_snapshot, an_endpoint, replace_file
@@ -139,3 +141,92 @@ def test_a_file_is_known_by_more_than_its_time(tmp_path: Path) -> None:
 
     assert routes.poll()
     assert version(routes) == "2"
+
+
+def write_parts(file: Path, version: str, *parts: ReceiverSnapshot) -> list[Path]:
+    """An index that names *parts*, written as the agent does; their files."""
+    files = []
+    for part in parts:
+        content = part.SerializeToString(deterministic=True)
+        written = part_file(file, part_name(content))
+        written.parent.mkdir(exist_ok=True)
+        written.write_bytes(content)
+        files.append(written)
+    named = [Part(name=each.stem, shard=shard) for shard, each in enumerate(files)]
+    replace_file(file, a_snapshot(version=version, format=2, parts=named).SerializeToString())
+    return files
+
+
+def a_part(*endpoints: Endpoint) -> ReceiverSnapshot:
+    """Nothing but endpoints."""
+    return ReceiverSnapshot(format=1, endpoints=endpoints)
+
+
+def test_parts_that_are_known_are_not_read_again(tmp_path: Path) -> None:
+    """Of ten thousand endpoints one changes; the others, unpacked or not, are the same objects."""
+    file = tmp_path / "receiver.binpb"
+    chat, calls = an_endpoint("/acme/chat"), an_endpoint("/acme/calls")
+    kept, _ = write_parts(file, "1", a_part(chat), a_part(calls))
+    routes = RouteFile(file)
+    assert routes.poll()
+    assert routes.current is not None
+    before = routes.current.find(b"", b"/acme/chat")
+    kept.unlink()  # who knows it does not need it
+
+    write_parts(file, "2", a_part(an_endpoint("/acme/calls", max_body_bytes=9)))
+    index = ReceiverSnapshot.FromString(file.read_bytes())
+    index.parts.insert(0, Part(name=kept.stem))
+    replace_file(file, index.SerializeToString())
+
+    assert routes.poll()
+    assert routes.current.find(b"", b"/acme/chat") is before
+    changed = routes.current.find(b"", b"/acme/calls")
+    assert changed is not None
+    assert (changed.max_body_bytes, routes.current.unknown_path_limit, routes.current.count) == (9, 64 * 1024, 2)
+    assert set(routes.current.credentials()) == {"acme.chat-acmehooks@1", "acme.calls-acmehooks@1"}
+
+
+def test_a_path_that_two_parts_have_is_the_first_ones(tmp_path: Path) -> None:
+    """When a path moves, its two shards are not published at the same moment: neither file may be refused for it."""
+    file = tmp_path / "receiver.binpb"
+    write_parts(file, "1", a_part(an_endpoint("/acme/chat", uid="one")), a_part(an_endpoint("/acme/chat", uid="two")))
+
+    routes = RouteFile(file)
+
+    assert routes.poll()
+    assert routes.current is not None
+    found = routes.current.find(b"", b"/acme/chat")
+    assert found is not None
+    assert found.subscription.uid == "one"
+
+
+@pytest.mark.parametrize("damage", ["gone", "torn", "newer", "elsewhere"])
+def test_an_index_whose_parts_can_not_be_read_leaves_the_last_good_routes(tmp_path: Path, damage: str) -> None:
+    """And is read as soon as they can be."""
+    file = tmp_path / "receiver.binpb"
+    write_parts(file, "1", a_part(an_endpoint("/acme/chat")))
+    routes = RouteFile(file)
+    routes.poll()
+    good = a_part(an_endpoint("/acme/calls"))
+    if damage == "newer":
+        good.format = 2
+    [part] = write_parts(file, "2", good)
+    content = part.read_bytes()
+    if damage == "gone":
+        part.unlink()
+    elif damage == "torn":
+        part.write_bytes(content[:-1])
+    elif damage == "elsewhere":
+        outside = tmp_path / "outside.binpb"
+        outside.write_bytes(content)
+        index = a_snapshot(version="2", format=2, parts=[Part(name="../outside")])
+        replace_file(file, index.SerializeToString())
+
+    assert not routes.poll()
+    assert version(routes) == "1"
+    assert routes.trouble
+
+    if damage in ("gone", "torn"):
+        part.write_bytes(content)
+        assert routes.poll()
+        assert (version(routes), routes.trouble) == ("2", "")

@@ -2,8 +2,11 @@
 
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_receiver.carrying.routebook import Handler, RetryPolicy, TableRefused, compile_book
@@ -11,6 +14,7 @@ from hookline_receiver.event import Envelope, RouteRef, SubscriptionRef
 from hookline_receiver.forwarder.clock import SystemClock
 from hookline_receiver.forwarder.files import replace_file
 from hookline_receiver.forwarder.tables import EndpointFile, Routes
+from hookline_receiver.parts import part_file, part_name
 from hookline_routes.match import MatchFailed
 from support.forwarder import CHAT, DataFolder, a_book, a_route, a_snapshot, a_subscription
 
@@ -144,3 +148,130 @@ def test_the_clock_never_goes_back_nor_stands_still() -> None:
     assert all(later > earlier for earlier, later in pairwise(seen))
     assert seen[3] - seen[2] == 50
     assert seen[-1] == wall[0]
+
+
+def write_parts(data: DataFolder, version: str, *parts: routing.ForwarderSnapshot) -> list[Path]:
+    """An index that names *parts*, as the agent writes it; their files."""
+    index = data.root / "routes" / "forwarder.binpb"
+    files = []
+    for part in parts:
+        content = part.SerializeToString(deterministic=True)
+        file = part_file(index, part_name(content))
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+        files.append(file)
+    named = [routing.Part(name=each.stem, shard=shard) for shard, each in enumerate(files)]
+    replace_file(index, routing.ForwarderSnapshot(format=2, version=version, parts=named).SerializeToString())
+    return files
+
+
+def a_part(*subscriptions: routing.Subscription) -> routing.ForwarderSnapshot:
+    """Nothing but subscriptions."""
+    return routing.ForwarderSnapshot(format=1, subscriptions=subscriptions)
+
+
+def subscription(name: str, *routes: routing.Route) -> routing.Subscription:
+    """One of several."""
+    return a_subscription(*routes or (a_route(service=name),), ref=SubscriptionRef(f"uid-{name}", "acme", name))
+
+
+def test_only_what_changed_in_a_part_is_compiled_anew(data: DataFolder) -> None:
+    """Ten thousand subscriptions, of which some change every second."""
+    routes = routes_of(data)
+    a, b, c = subscription("a"), subscription("b"), subscription("c", a_route("x", service="a"))
+    write_parts(data, "1", a_part(a, b), a_part(c))
+    routes.refresh()
+    before = routes.book()
+
+    write_parts(data, "2", a_part(a, subscription("b", a_route("y", service="b"))), a_part(c))
+    assert routes.refresh()
+
+    after = routes.book()
+    assert before is not None
+    assert after is not None
+    assert after.version == "2"
+    assert after.subscriptions["uid-a"] is before.subscriptions["uid-a"]
+    assert after.subscriptions["uid-c"] is before.subscriptions["uid-c"]
+    assert [str(ref) for ref in before.routes] != [str(ref) for ref in after.routes]
+    assert before.version == "1"
+    assert len(before.subscriptions) == 3
+
+
+@given(st.lists(st.frozensets(st.tuples(st.sampled_from("abcd"), st.integers(0, 2))), min_size=1, max_size=5))
+def test_a_book_made_from_the_last_one_is_the_one_made_anew(steps: list[frozenset[tuple[str, int]]]) -> None:
+    """Whatever comes, changes, goes, and shares a handler."""
+    with TemporaryDirectory() as folder:
+        data = DataFolder(Path(folder))
+        routes = routes_of(data)
+        for number, wanted in enumerate(steps):
+            chosen = dict(sorted(wanted))
+            parts: list[list[routing.Subscription]] = [[], []]
+            for name, change in chosen.items():
+                made = subscription(name, a_route("r"), a_route(f"r{change}", service=f"h{change}"))
+                parts[ord(name) % 2].append(made)
+            write_parts(data, f"v{number}", *(a_part(*part) for part in parts))
+            assert routes.refresh()
+            book = routes.book()
+            anew = compile_book(a_snapshot(*parts[0], *parts[1]))
+            assert book is not None
+            assert book.subscriptions == anew.subscriptions
+            assert book.routes == anew.routes
+            assert {h: {p.ref for p in plans} for h, plans in book.handlers.items()} == {
+                h: {p.ref for p in plans} for h, plans in anew.handlers.items()
+            }
+
+
+def test_a_subscription_in_two_parts_leaves_the_last_good_table(data: DataFolder) -> None:
+    """As one that is named twice in one file does; and the next good one is read."""
+    routes = routes_of(data)
+    write_parts(data, "1", a_part(subscription("a")), a_part())
+    routes.refresh()
+    good = routes.book()
+
+    write_parts(data, "2", a_part(subscription("a")), a_part(subscription("a", a_route("other"))))
+    assert not routes.refresh()
+    assert (routes.book(), routes.healthy) == (good, False)
+
+    write_parts(data, "3", a_part(subscription("b")), a_part(subscription("a")))
+    assert routes.refresh()
+    book = routes.book()
+    assert book is not None
+    assert set(book.subscriptions) == {"uid-a", "uid-b"}
+
+
+def test_a_part_that_comes_late_is_read_when_it_is_there(data: DataFolder) -> None:
+    """Nobody writes an index before its parts; but a file system may lose one."""
+    routes = routes_of(data)
+    [part] = write_parts(data, "1", a_part(subscription("a")))
+    content = part.read_bytes()
+    part.unlink()
+    assert not routes.refresh()
+    part.write_bytes(content[:-1])
+    assert not routes.refresh()
+
+    part.write_bytes(content)
+
+    assert routes.changed()
+    assert routes.refresh()
+    assert routes.healthy
+    assert not routes.changed()
+
+
+def test_endpoints_are_read_from_parts_too(data: DataFolder) -> None:
+    """Pods come and go all the time."""
+    index = data.root / "routes" / "endpoints.binpb"
+    endpoints = EndpointFile(index)
+    names = []
+    for service in ("notifier", "other"):
+        rows = [routing.ServiceEndpoints(namespace="acme", service=service, port=9000, addresses=["10.0.0.1:9000"])]
+        content = routing.EndpointTable(format=1, services=rows).SerializeToString()
+        file = part_file(index, part_name(content))
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+        names.append(routing.Part(name=file.stem))
+    replace_file(index, routing.EndpointTable(format=2, parts=names).SerializeToString())
+
+    assert endpoints.refresh()
+
+    assert endpoints.current is not None
+    assert endpoints.current.of(NOTIFIER) == ("10.0.0.1:9000",)
