@@ -1,4 +1,4 @@
-"""The operator is run with the chart's rights: nothing that it asks for is denied, and nothing is granted in vain."""
+"""Operator and agent are run with the chart's rights: nothing that they ask for is denied, and nothing is granted in vain."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ from support.kubernetes.network import Address
 from support.kubernetes.objects import make_service
 from support.kubernetes.plane import ControlPlane
 from support.kubernetes.process import Process, Processes
-from support.rbac import OPERATOR, ROLES, Right, account, rights
+from support.rbac import AGENT, OPERATOR, ROLES, Right, account, rights
 
 OURS = "hookline.dev/v1alpha1"
 CREATED = 201
@@ -202,6 +202,38 @@ def test_an_operator_of_named_namespaces_asks_for_no_others_secrets(
         "acme",
         "narrow",
     }
+
+
+def test_an_agent_uses_all_that_it_may_do_and_is_denied_nothing(
+    ruled: ControlPlane, processes: Processes, tmp_path: Path
+) -> None:
+    """Its token is the only one in the pod that faces the Internet."""
+    for key, content in (("tagKey", bytes(32)), ("agentToken", b"token")):
+        (tmp_path / key).write_bytes(content)
+    account_folder = ruled.account_folder("hookline", AGENT)
+    settings = {
+        "data_dir": str(tmp_path),
+        "plane": "default",
+        "namespace": "hookline",
+        "keys_dir": str(tmp_path),
+        "server": ruled.server,
+        "token_file": str(account_folder / "token"),
+        "ca_file": str(account_folder / "ca.crt"),
+        "report_bind": "127.0.0.1:0",
+        "ops_bind": "127.0.0.1:0",
+    }
+    granted = rights(rendered(ROLES / "agent.yaml", "hookline"), "hookline")
+    mark = ruled.audit.mark()
+
+    def asked() -> list[Call]:
+        return ruled.audit.calls(mark, user=account("hookline", AGENT))
+
+    environment = {f"HOOKLINE_AGENT_{key.upper()}": value for key, value in settings.items()}
+    agent = processes.start("agent", [sys.executable, "-m", "hookline_receiver.agent"], environment=environment)
+    agent.wait_for(lambda: not in_vain(asked(), granted), within=30, what="all its rights are used")
+    agent.stop()
+
+    assert {call.right for call in asked() if call.status == 403} == set()
 
 
 def test_the_test_sees_what_is_in_vain(calls: list[Call]) -> None:
