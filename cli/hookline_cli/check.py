@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hookline.routing.v1 import snapshot_pb2 as routing
+from hookline_cli.elsewhere import as_far_as_is_known
 from hookline_cli.failure import FAILED
 from hookline_cli.manifest_files import paths_option, read_sources
 from hookline_cli.output import print_json, print_table, printable
@@ -20,18 +21,25 @@ from hookline_routes.verifier import TAG_KEY_BYTES
 
 @click.command()
 @paths_option
+@click.option(
+    "--self-contained",
+    is_flag=True,
+    help="The files hold everything that there will be: what they refer to and do not hold is an error.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: objects, then problems.")
-def command(paths: tuple[Path, ...], as_json: bool) -> None:
+def command(paths: tuple[Path, ...], self_contained: bool, as_json: bool) -> None:
     """
     Compile manifests and say what is wrong with them.
 
     Prints each object with its conditions, then each problem with its file, line and field. Exit status 1 if there is
-    an error; warnings alone are 0. No password is hashed, and nothing is written.
+    an error; warnings alone are 0. Secrets, certificates and grants that the files refer to and do not hold are
+    warnings, since the cluster may have them. No password is hashed, and nothing is written.
     """
     sources = read_sources(paths)
     manifests = read_manifests(sources.texts)
     compiled = compile(_with_credentials(inputs_for_check(manifests, bytes(TAG_KEY_BYTES))))
-    problems = distinct([*sources.problems, *manifests.problems, *compiled.problems])
+    found = as_far_as_is_known(compiled.problems, manifests, self_contained=self_contained)
+    problems = distinct([*sources.problems, *manifests.problems, *found])
     if as_json:
         for report in compiled.reports:
             print_json(report_object(report))

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from click.testing import CliRunner, Result
 
 from hookline_cli.main import cli
@@ -108,3 +109,66 @@ def test_what_can_t_be_read_is_one_line_each(tmp_path):
     assert any("nowhere.yaml: No such file" in line for line in lines)
     assert any("binary.yaml: is not UTF-8" in line for line in lines)
     assert "there is no *.yaml" in check("-f", tmp_path / "empty").stderr
+
+
+def a_grant(namespace="platform", source="acme"):
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "hooks", "namespace": namespace},
+        "spec": {
+            "from": [{"group": "hookline.dev", "kind": "WebhookSubscription", "namespace": source}],
+            "to": [{"group": "", "kind": "Service"}],
+        },
+    }
+
+
+def a_config_map(name="ca", key="ca.crt"):
+    data = {key: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "acme"}, "data": data}
+
+
+def a_subscription_that_refers():
+    tls = {"caRef": {"name": "ca"}, "serverName": "notifier"}
+    route = a_route()
+    elsewhere = {"name": "analytics", "namespace": "platform", "port": 9000}
+    return a_subscription({**route, "handler": {"serviceRef": elsewhere, "tls": tls}})
+
+
+@pytest.mark.parametrize(
+    ("beside", "errors", "warnings"),
+    [
+        ([], [], ["CANotFound", "RefNotPermitted"]),
+        ([a_config_map(), a_grant()], [], []),
+        ([a_config_map(), a_grant(source="other")], ["RefNotPermitted"], []),
+        ([a_config_map(key="tls.crt"), a_grant()], ["CANotFound"], []),
+        ([a_config_map("other"), a_grant("other")], [], ["CANotFound", "RefNotPermitted"]),
+    ],
+    ids=["neither there", "both right", "grant for others", "another key", "others"],
+)
+def test_what_the_files_do_not_hold_is_a_warning_and_what_they_hold_wrongly_an_error(
+    tmp_path, beside, errors, warnings
+):
+    """A tenant's files hold neither the platform's grants nor what its tools make; that must not fail the tenant's check."""
+    file = tmp_path / "acme.yaml"
+    file.write_text(as_yaml(a_secret(), a_subscription_that_refers(), *beside))
+
+    done = check("-f", file, "--json")
+
+    problems = [each for each in map(json.loads, done.stdout.splitlines()) if "severity" in each]
+    assert sorted(each["reason"] for each in problems if each["severity"] == "error") == errors
+    assert sorted(each["reason"] for each in problems if each["severity"] == "warning") == warnings
+    assert done.exit_code == bool(errors)
+    said = [each["message"] for each in problems if each["severity"] == "warning"]
+    assert all(each.endswith(" (it is not in these files; the cluster may have it)") for each in said)
+
+
+def test_of_files_that_are_all_there_is_everything_missing_is_an_error(tmp_path):
+    """Whoever keeps a whole cluster's objects in one place wants to know before it is applied."""
+    file = tmp_path / "acme.yaml"
+    file.write_text(as_yaml(a_subscription_that_refers()))
+
+    done = check("-f", file, "--self-contained")
+
+    assert done.exit_code == 1
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error"] * 3
