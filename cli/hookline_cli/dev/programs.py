@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from hookline_cli.dev.folder import DataFolder
 from hookline_cli.dev.supervising import Program
+from hookline_receiver.forwarder.settings import SettingsError as ForwarderSettingsError
+from hookline_receiver.forwarder.settings import settings_from
+from hookline_receiver.settings import SettingsError, from_environment
 
 RECEIVER_GRACE = 30.0
 """Seconds from SIGTERM to SIGKILL: above the receiver's own limits for requests in flight."""
@@ -67,6 +70,16 @@ def forwarder(folder: DataFolder, listen: Listen, environment: Mapping[str, str]
     }
     arguments = (sys.executable, "-m", "hookline_receiver.forwarder")
     return Program("forwarder", arguments, {**environment, **SURROUNDINGS, **own}, FORWARDER_GRACE)
+
+
+def bad_setting(receiver: Program, forwarder: Program) -> str:
+    """Why one of them would end as soon as it is started: a variable that it does not know or can't take; "" if none."""
+    try:
+        from_environment(receiver.environment)
+        settings_from(forwarder.environment)
+    except (SettingsError, ForwarderSettingsError) as error:
+        return str(error)
+    return ""
 
 
 async def readiness(listen: Listen) -> str:

@@ -13,7 +13,7 @@ from hookline_cli.dev.compiling import Compilation, compile_paths
 from hookline_cli.dev.draining import answering, drain
 from hookline_cli.dev.folder import DataFolder
 from hookline_cli.dev.keyring import Keyring
-from hookline_cli.dev.programs import Listen, forwarder, readiness, receiver
+from hookline_cli.dev.programs import Listen, bad_setting, forwarder, readiness, receiver
 from hookline_cli.dev.publishing import Publication, publish
 from hookline_cli.dev.supervising import Supervisor
 from hookline_cli.dev.telling import Teller
@@ -22,6 +22,9 @@ from hookline_cli.manifest_files import Stamp, stamp_of
 
 TROUBLE = 5.0
 """Seconds until a disk that was full is tried again."""
+
+PATIENCE = 5.0
+"""Seconds of not being ready after which it is said why; then after twice as long, where the reason has changed."""
 
 LOOK = 0.25
 """Seconds between two looks at the manifests; a change is taken up when it was there twice, so half a second at most."""
@@ -53,11 +56,14 @@ class Session:
         environment = dict(os.environ)
         of_receiver = receiver(settings.folder, settings.listen, settings.workers, environment)
         of_forwarder = forwarder(settings.folder, settings.listen, environment)
+        self._bad_setting = bad_setting(of_receiver, of_forwarder)
         self._receiver = Supervisor(of_receiver, say, teller.line)
         self._forwarder = Supervisor(of_forwarder, say, teller.line)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; Failure if the manifests as they are can't be served."""
+        """Serve until SIGTERM or SIGINT; Failure if the settings or the manifests as they are can't be served with."""
+        if self._bad_setting:
+            raise Failure(self._bad_setting, FAILED)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -88,10 +94,22 @@ class Session:
             await self._end()
 
     async def _say_ready(self) -> None:
-        folder, listen = self._settings.folder, self._settings.listen
-        while await readiness(listen) or not await answering(folder, lambda: True):
+        listen, now = self._settings.listen, asyncio.get_running_loop().time
+        said, patience = "", PATIENCE
+        say_from = now() + patience
+        while why := await self._why_not_ready():
+            if now() >= say_from and why != said:
+                self._say(f"not ready yet: {why}")
+                said, patience = why, 2 * patience
+                say_from = now() + patience
             await asyncio.sleep(LOOK / 5)
-        self._say(f"ready (metrics at {listen.metrics}, logs in {folder.logs}; Ctrl-C stops)")
+        self._say(f"ready (metrics at {listen.metrics}, logs in {self._settings.folder.logs}; Ctrl-C stops)")
+
+    async def _why_not_ready(self) -> str:
+        why = await readiness(self._settings.listen)
+        if why:
+            return f"the receiver: {why}"
+        return "" if await answering(self._settings.folder, lambda: True) else "the forwarder does not answer"
 
     async def _follow(self, stamp: Stamp) -> None:
         """Take up changes of the manifests; those that can't be served are refused, and what was served stays."""
