@@ -17,7 +17,7 @@ from hookline_cli.simulate.day import Script, UnknownTrigger, moments, seconds_a
 from hookline_cli.simulate.payloads import DOCUMENTED, BadSample, read_samples
 from hookline_cli.simulate.plan import Mix, Played, Shot, make_plan
 from hookline_cli.simulate.report import Report, Sent, record_of
-from hookline_cli.simulate.sender import Endpoint, Manner, Simulator
+from hookline_cli.simulate.sender import Endpoint, Failed, Manner, Simulator
 from hookline_cli.simulate.world import Size
 
 COUNT = click.IntRange(min=0)
@@ -155,9 +155,26 @@ _OF_MIX = ("duplicates", "unknown", "bad_credentials", "broken", "oversize", "ov
 _OF_MANNER = ("rate", "burst", "concurrency", "timeout", "time_scale")
 
 
+class Complaints:
+    """A line on standard error for each failed attempt, *most* of them: the waits between attempts take a minute."""
+
+    def __init__(self, most: int = 100) -> None:
+        self._left = most
+
+    def __call__(self, failed: Failed) -> None:
+        """Say it."""
+        self._left -= 1
+        if self._left < 0:
+            return
+        shot, outcome = failed.shot, failed.attempt.outcome
+        then = "no further attempt" if failed.again_in is None else f"again in {failed.again_in:.3g} s"
+        more = "" if self._left else "; the report counts the failures that follow"
+        click.echo(printable(f"{shot.kind} {shot.name}: wanted {shot.expected}, got {outcome}; {then}{more}"), err=True)
+
+
 async def _send(endpoint: Endpoint, manner: Manner, plan: list[Shot], *, progress: bool) -> Report:
     if not (progress and sys.stderr.isatty()):
-        return await Simulator(endpoint, manner).send(plan)
+        return await Simulator(endpoint, manner, on_failed=Complaints()).send(plan)
     with click.progressbar(length=len(plan), label="sending", file=sys.stderr) as bar:
 
         def advance(sent: Sent) -> None:

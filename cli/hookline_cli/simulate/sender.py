@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from hookline_cli.simulate.client import BadAnswer, Client, parse_url
 from hookline_cli.simulate.plan import Credentials, Shot
@@ -46,16 +47,31 @@ class Manner:
     """The waits between attempts are so many times as long."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt that was not answered as it should have been."""
+
+    shot: Shot
+    attempt: Attempt
+    again_in: float | None
+    """Seconds until the next attempt; None: there is none."""
+
+
 class Simulator:
     """A CometChat of one's own."""
 
     def __init__(
-        self, endpoint: Endpoint, manner: Manner | None = None, on_sent: Callable[[Sent], None] | None = None
+        self,
+        endpoint: Endpoint,
+        manner: Manner | None = None,
+        on_sent: Callable[[Sent], None] | None = None,
+        on_failed: Callable[[Failed], None] | None = None,
     ) -> None:
-        """*on_sent* is told of each shot when its last attempt has ended."""
+        """*on_sent* is told of each shot when its last attempt has ended, *on_failed* of each attempt that failed."""
         self._endpoint = endpoint
         self._manner = manner or Manner()
         self._on_sent = on_sent
+        self._on_failed = on_failed
         self._client = Client(parse_url(endpoint.url), endpoint.tls)
         self._slots = asyncio.Semaphore(self._manner.concurrency)
 
@@ -94,17 +110,23 @@ class Simulator:
         await _first_done(shot, others)
         attempts: list[Attempt] = []
         first = time.monotonic()
-        for at in self._manner.attempts_at:
+        for at, later in zip_longest(self._manner.attempts_at, self._manner.attempts_at[1:]):
             await asyncio.sleep(max(0.0, first + at * self._manner.time_scale - time.monotonic()))
             async with self._slots:
                 first = first if attempts else time.monotonic()
                 attempts.append(await self._attempt(shot, started))
             if _as_it_should_be(shot, attempts[-1]):
                 break
+            self._tell_failed(shot, attempts[-1], None if later is None else first + later * self._manner.time_scale)
         sent = Sent(shot, tuple(attempts))
         if self._on_sent:
             self._on_sent(sent)
         return sent
+
+    def _tell_failed(self, shot: Shot, attempt: Attempt, again_at: float | None) -> None:
+        if self._on_failed:
+            again = None if again_at is None else max(0.0, again_at - time.monotonic())
+            self._on_failed(Failed(shot, attempt, again))
 
     async def _attempt(self, shot: Shot, started: float) -> Attempt:
         begun = time.monotonic()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,29 @@ async def test_a_person_is_told_what_was_lost_and_how_to_play_it_again() -> None
     assert "lost 2" in out
     assert "wanted 200, got 503, 503, 503" in out
     assert "--seed 7" in out
+
+
+async def test_each_failed_attempt_is_said_as_it_fails(tmp_path: Path) -> None:
+    """The waits take half a minute, and whoever pipes the report into a file sees nothing else."""
+    (tmp_path / "mine.json").write_text('{"trigger":"message_sent","data":{}}')
+    async with a_scripted_endpoint(lambda request: answer(503)) as endpoint:
+        _, _, complaints = await simulate(endpoint.url, "--samples", tmp_path, "--time-scale", "0.001", "--json")
+
+    failed, again = [line.split("; ") for line in complaints.splitlines()], r"again in 0\.0\d+ s"
+    assert [what for what, _ in failed] == ["event mine: wanted 200, got 503"] * 3
+    assert all(re.fullmatch(again, then) for _, then in failed[:2])
+    assert failed[2][1] == "no further attempt"
+
+
+async def test_failures_without_end_do_not_fill_the_terminal() -> None:
+    """The report counts them all."""
+    async with a_scripted_endpoint(lambda request: answer(503)) as endpoint:
+        _, out, complaints = await simulate(endpoint.url, "--count", "150", "--no-retry-on-failure", "--json")
+
+    lines = complaints.splitlines()
+    assert len(lines) == 100
+    assert lines[-1].endswith("; no further attempt; the report counts the failures that follow")
+    assert json.loads(out)["lost"] == 150
 
 
 async def test_an_endpoint_where_nobody_answers_is_unavailable() -> None:
