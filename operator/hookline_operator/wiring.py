@@ -10,7 +10,7 @@ from uuid import uuid4
 from hookline_operator.agents.directory import AgentDirectory
 from hookline_operator.apply.api import Api
 from hookline_operator.apply.endpoint_tables import EndpointTables
-from hookline_operator.apply.endpoints import EndpointsLane
+from hookline_operator.apply.endpoints import EndpointsLane, Pace
 from hookline_operator.apply.events import Events
 from hookline_operator.apply.installation import Internal
 from hookline_operator.apply.routes import Listeners, RoutesLane, RoutesSettings
@@ -110,6 +110,7 @@ def make_lanes(parts: Parts) -> Lanes:
         EndpointTables(api, settings.namespace),
         parts.verify,
         namespace=settings.namespace,
+        pace=Pace(read_again=settings.sweep_seconds),
         on_resolved=lambda refs: status.endpoints_changed(refs),
     )
     directory = AgentDirectory(
