@@ -1,7 +1,13 @@
 """What becomes of what is pending when routes, handlers and subscriptions change, as docs/operate/lifecycle.md says."""
 
+import asyncio
 import json
+import os
+import signal
 
+from click.testing import CliRunner
+
+from hookline_cli.main import cli
 from support.gateway import a_message, client, gateway, listeners
 from support.lifecycle import RETRY, a_paused_route, ask, reasons, states
 from support.manifests import a_route, a_secret, a_subscription
@@ -101,3 +107,24 @@ async def test_a_subscription_that_goes_leaves_its_events_to_be_seen(tmp_path):
             await until(lambda: handlers["handler"].bodies() == [a_message(3)])
             (letter,) = map(json.loads, ask("dead", running).stdout.splitlines())
             assert json.loads(ask("show", running, letter["ingest_id"]).stdout)["deliveries"][0]["state"] == "Dead"
+
+
+async def test_what_was_accepted_and_not_carried_when_its_subscription_went_is_kept_unrouted(tmp_path):
+    """It was answered 200 and has no routes any more: nobody gets it, and nobody may lose sight of it."""
+    stays = a_subscription(a_route("main", "handler", delivery=RETRY), name="stays")
+    before = (a_secret(), a_subscription(a_route("main", "handler", delivery=RETRY)), stays)
+    with gateway(tmp_path / "gateway", *before) as running:
+        (forwarder,) = running.processes()["forwarder"]
+        os.kill(forwarder.pid, signal.SIGSTOP)
+        async with client(running.url) as sender:
+            assert await sender.post(a_message(1)) == 200
+
+            running.say(a_secret(), stays)
+            await asyncio.to_thread(running.command.line, "no longer served: acme/chat")
+        forwarder.kill()
+
+        def kept():
+            found = CliRunner().invoke(cli, ["events", "--unrouted", "--json", "--data", str(running.data)])
+            return [json.loads(line)["unrouted"] for line in found.stdout.splitlines()]
+
+        await until(lambda: kept() == ["SubscriptionRemoved"], within=30)

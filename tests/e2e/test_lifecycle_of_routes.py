@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 
-from support.forwarder import serving
+from support.forwarder import Handler, accept, serving
 from support.gateway import BRISK, a_message, basic, client, gateway, listeners
 from support.lifecycle import RETRY, Patient, a_paused_route, ask, events, reasons, states
 from support.manifests import a_route, a_secret, a_subscription
@@ -179,6 +179,31 @@ async def test_a_route_that_is_given_back_takes_its_dead_letters_by_a_redrive(tm
 
             await until(lambda: handlers["handler"].bodies() == [FIRST])
             await until(lambda: states(running) == [["Delivered"], []])
+
+
+async def test_a_delivery_under_way_settles_as_its_handler_answers_though_its_route_goes(tmp_path):
+    """What the handler did was done: a dead letter beside it would be sent again by whoever redrives."""
+    answer, asked = asyncio.Event(), asyncio.Event()
+
+    async def slow(request):
+        asked.set()
+        await answer.wait()
+        return accept(request)
+
+    stays = a_route("other", "handler", match={"triggers": ["call_ended"]})
+    start = a_secret(), a_subscription(a_route("main", "handler", delivery=RETRY), stays)
+    async with serving(Handler(slow)) as served:
+        with gateway(tmp_path / "gateway", *start, handlers={"handler": served.address}) as running:
+            await send(running.url, FIRST)
+            await asyncio.wait_for(asked.wait(), 20)
+
+            running.say(a_secret(), a_subscription(stays))
+            await in_force(running)
+            await until(lambda: states(running) == [["InFlight"]])
+            answer.set()
+
+            await until(lambda: states(running) == [["Delivered"]])
+            assert reasons(running) == []
 
 
 async def test_an_added_route_takes_what_comes_and_what_is_replayed_to_it(tmp_path):
