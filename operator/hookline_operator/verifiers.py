@@ -115,11 +115,14 @@ class Verifiers:
         return verifier
 
     def learn(self, verifiers: Mapping[VerifierKey, routing.Verifier]) -> None:
-        """These were made earlier, and are published."""
+        """
+        These are published: they are the ones, whatever was made here.
+
+        Two that both believed to lead would write each other's over for ever, as each has salts of its own.
+        """
         for key, verifier in verifiers.items():
-            if key not in self._known:
-                self._known[key] = verifier
-                self._versions.setdefault(_slot(key), {}).setdefault(key.version, b"")
+            self._known[key] = verifier
+            self._versions.setdefault(_slot(key), {}).setdefault(key.version, b"")
 
     def want(self, missing: Iterable[Missing]) -> None:
         """To be made; an older version of the same credential is not made any more."""

@@ -54,6 +54,15 @@ class TablesApi(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What was read of a shard."""
+
+    foreign: bool
+    """Whether anybody else has written it since it was read or written here."""
+    verifiers: Mapping[VerifierKey, routing.Verifier]
+
+
+@dataclass(frozen=True, slots=True)
 class Strange:
     """What a look at all tables found to be otherwise than it is known."""
 
@@ -66,9 +75,11 @@ class Strange:
 class RouteTables:
     """What is published of all shards."""
 
-    def __init__(self, api: TablesApi, namespace: str) -> None:
+    def __init__(self, api: TablesApi, namespace: str, tag_key_id: bytes = b"") -> None:
+        """Verifiers are read of shards with that *tag_key_id* only."""
         self._api = api
         self._namespace = namespace
+        self._tag_key_id = tag_key_id
         self._versions: dict[str, str] = {}
         """Resource versions by name."""
         self._names: defaultdict[ShardName, set[str]] = defaultdict(set)
@@ -76,7 +87,7 @@ class RouteTables:
         """Revision and hash of what was written last, whether or not that was answered."""
         self.published: dict[ShardName, PublishedShard] = {}
 
-    async def read_all(self, tag_key_id: bytes) -> dict[VerifierKey, routing.Verifier]:
+    async def read_all(self) -> dict[VerifierKey, routing.Verifier]:
         """Read all tables anew; the verifiers that they hold."""
         listing = await self._api.list(ROUTE_TABLES, self._namespace, labels=f"{MANAGER_LABEL}={MANAGER}")
         tables = [stored(item) for item in listing.items]
@@ -88,7 +99,7 @@ class RouteTables:
         for shard, several in _by_shard(tables).items():
             self._names[shard] = {each.name for each in several}
             self.published[shard] = published(several)
-            verifiers |= verifiers_in(several, tag_key_id)
+            verifiers |= verifiers_in(several, self._tag_key_id)
             await asyncio.sleep(0)
         return verifiers
 
@@ -96,8 +107,8 @@ class RouteTables:
         """What is known to be published of it."""
         return self.published.get(shard, NOTHING)
 
-    async def read(self, shard: ShardName) -> bool:
-        """Read the shard's tables anew; whether anybody else has written them since they were read or written here."""
+    async def read(self, shard: ShardName) -> Read:
+        """Read the shard's tables anew."""
         tables = await self._tables_of(shard)
         known = {name: self._versions.get(name) for name in self._names[shard]}
         attempt = self._attempts.get(shard)
@@ -121,7 +132,7 @@ class RouteTables:
         self.published[shard] = (
             before.followed_by(revision, now.hash, now.entries) if now.hash else PublishedShard(revision)
         )
-        return foreign or bool(lost)
+        return Read(foreign or bool(lost), verifiers_in(tables, self._tag_key_id))
 
     async def write(self, shard: ShardName, content: bytes, entries: Mapping[str, bytes]) -> PublishedShard:
         """Publish *content*; raises ApiError: then the shard is to be read again, and ShardTooLarge."""

@@ -88,7 +88,7 @@ class RoutesLane:
     ) -> None:
         """*verify* holds the cluster against consistent lists; the keys of what it corrects are added before it returns."""
         self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace)
-        self.tables = RouteTables(api, settings.namespace)
+        self.tables = RouteTables(api, settings.namespace, tag_key_id(tag_key))
         made = Verifiers(tag_key, self._made, settings.verifiers)
         self.verifiers = made if verifiers is None else verifiers
         self._cluster = cluster
@@ -187,7 +187,7 @@ class RoutesLane:
         attempt = 0
         while True:
             try:
-                self.verifiers.learn(await self.tables.read_all(self._tag_key_id))
+                self.verifiers.learn(await self.tables.read_all())
                 self.queue.clear()
                 await self._verify()
                 break
@@ -289,9 +289,9 @@ class RoutesLane:
         if shard.plane not in state.planes() or shard.plane in state.frozen() or shard in self._doubted:
             return
         if shard in self._unsure:
-            foreign = await self.tables.read(shard)
+            read = await self.tables.read(shard)
             self._unsure.discard(shard)
-            if foreign:
+            if read.foreign:
                 self._doubt(shard)
                 return
         there = self.tables.get(shard)
@@ -311,6 +311,10 @@ class RoutesLane:
     def _tell_published(self, uids: Iterable[str]) -> None:
         keys = (self._state.subscription_with(uid) for uid in uids)
         self._listeners.status([(SUBSCRIPTION, key) for key in keys if key])
+
+    def _subscriptions_in(self, shard: ShardName) -> list[ObjectKey]:
+        keys = (self._state.subscription_with(uid) for uid in self._state.entries(shard))
+        return [key for key in keys if key]
 
     def _may_lose(self, shard: ShardName) -> bool:
         """Whether what it would lose is not much of its plane, or is confirmed to be gone."""
@@ -349,7 +353,13 @@ class RoutesLane:
                 self._something_doubted.set()
 
     async def _resolve(self, shards: tuple[ShardName, ...], planes: tuple[str, ...]) -> None:
-        foreign = [shard for shard in shards if await self.tables.read(shard)]
+        foreign = []
+        for shard in shards:
+            read = await self.tables.read(shard)
+            if read.foreign:
+                foreign.append(shard)
+                self.verifiers.learn(read.verifiers)
+                self.queue.add(self._subscriptions_in(shard))
         if foreign or planes:
             # What is written next was observed after what it replaces, and what is gone is surely gone.
             await self._verify()

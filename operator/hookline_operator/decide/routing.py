@@ -351,9 +351,10 @@ class RoutingState:
         self._report(SUBSCRIPTION, key, compiled.report if compiled else None, changes)
         entry = compiled.entry if compiled else None
         old, new = self._placed.get(key), self._place(entry) if entry else None
+        # One that was made anew has another uid, and may be in the same shard: nothing of the old one stays.
+        same = old is not None and new is not None and old.uid == new.uid
         before, after = old.parts if old else {}, new.parts if new else {}
-        # Taken out first: under the uid of one that was made anew there may be another's entry by now.
-        for shard in before.keys() - after.keys():
+        for shard in before.keys() - (after.keys() if same else ()):
             self._put(shard, old.uid if old else "", None, changes)
         for shard, data in after.items():
             self._put(shard, new.uid if new else "", data, changes)

@@ -625,6 +625,25 @@ async def test_two_that_both_believe_they_lead_end_where_the_world_is() -> None:
     assert all(entries[name].endpoint.suspended for name in names - {"acme/chat"})
 
 
+async def test_two_leaders_agree_on_the_verifiers_that_are_published() -> None:
+    """Each has salts of its own: they must not write each other's over for ever."""
+    api, world = TablesMemory(), a_world(10)
+    one, other = Replica(api, world), Replica(api, world)
+    async with one, other:
+        await settled(one)
+        await settled(other)
+        for replica in (one, other):
+            await replica.lane.look()
+            await settled(replica)
+        before = len(api.writes)
+        for replica in (one, other, one, other):
+            await replica.lane.look()
+            await settled(replica)
+
+    assert api.writes[before:] == []
+    assert all(len(entry.endpoint.verifiers) == 1 for entry in api.entries().values())
+
+
 async def test_a_replica_that_lags_brings_nothing_back() -> None:
     """It becomes leader with a view of minutes ago: it verifies before it writes."""
     api, world = TablesMemory(), a_world(10)

@@ -52,7 +52,7 @@ async def test_a_write_that_ends_in_the_middle_is_read_as_nothing_and_done_again
     api.refuse = lambda *_: None
     assert published(map(stored, api.tables.values())) == PublishedShard(2)
 
-    assert not await tables.read(SHARD)
+    assert not (await tables.read(SHARD)).foreign
     after = await tables.write(SHARD, content, {"uid": b"entry"})
 
     assert after.revision == 3
@@ -70,7 +70,7 @@ async def test_another_starts_where_the_killed_one_was() -> None:
     api.refuse = lambda *_: None
 
     second = RouteTables(api, HOME)
-    await second.read_all(b"")
+    await second.read_all()
     assert second.get(SHARD) == PublishedShard(2)
     await second.write(SHARD, a_content(10), {})
 
@@ -87,7 +87,7 @@ async def test_a_table_of_the_same_name_that_somebody_made_is_written_over() -> 
     with pytest.raises(Conflict):
         await tables.write(SHARD, a_content(), {})
 
-    assert await tables.read(SHARD)
+    assert (await tables.read(SHARD)).foreign
     await tables.write(SHARD, a_content(), {})
 
     assert api.tables["default-03"]["spec"]["plane"] == "default"
@@ -108,14 +108,14 @@ async def test_a_write_that_was_done_without_an_answer_is_not_anothers() -> None
         await tables.write(SHARD, content, {})
     api._store = store  # type: ignore[method-assign]
 
-    assert not await tables.read(SHARD)
+    assert not (await tables.read(SHARD)).foreign
     assert tables.get(SHARD).hash == content_hash(content)
     api.put(ROUTE_TABLES, api.tables["default-03"])
-    assert not await tables.read(SHARD)
+    assert not (await tables.read(SHARD)).foreign
     other = RouteTables(api, HOME)
-    await other.read_all(b"")
+    await other.read_all()
     await other.write(SHARD, a_content(20), {})
-    assert await tables.read(SHARD)
+    assert (await tables.read(SHARD)).foreign
 
 
 async def test_a_shard_that_no_object_can_hold_is_refused_before_anything_is_written() -> None:

@@ -274,20 +274,23 @@ def test_what_is_allowed_no_more_is_urgent(change: dict[str, Any], urgent: bool)
     assert (turn.urgent == {home}) is urgent
 
 
-def test_a_subscription_that_was_made_anew_takes_nothing_of_the_old_ones() -> None:
+@pytest.mark.parametrize("same_shard", [True, False])
+def test_a_subscription_that_was_made_anew_takes_nothing_of_the_old_ones(same_shard: bool) -> None:
     """Another uid is another subscription: the old one's entry is gone, wherever the new one's is."""
     world = World(a_gateway_body(), a_subscription_body(uid="old"), a_secret_body())
     view = Cluster(kinds(HOME), HOME)
     world.shown_to(view)
-    state = a_state(view)
+    state, home = a_state(view), shard_with("default", "old")
+    uids = (f"new-{number}" for number in range(1000))
+    new = next(uid for uid in uids if (shard_with("default", uid) == home) is same_shard)
 
-    see(view, world.put(a_subscription_body(uid="new")))
+    see(view, world.put(a_subscription_body(uid=new)))
     turn = state.turn(view, (CHAT,), Made())
 
-    assert {uid for shard in state.shards() for uid in state.entries(shard)} == {"new"}
-    assert shard_with("default", "old") in turn.urgent
+    assert {uid for shard in state.shards() for uid in state.entries(shard)} == {new}
+    assert home in turn.urgent
     assert state.subscription_with("old") is None
-    assert state.subscription_with("new") == CHAT
+    assert state.subscription_with(new) == CHAT
 
 
 def test_a_subscription_that_is_being_deleted_is_served_no_more() -> None:
