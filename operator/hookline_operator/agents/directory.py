@@ -58,6 +58,7 @@ class _Followed:
     revisions: tuple[int, ...] = ()
     in_sync: bool = False
     trouble: str = "it has not reported yet"
+    held: int | None = None
     heard: float = float("-inf")
     answers: bool = False
     """Whether its last report still counts."""
@@ -91,6 +92,7 @@ class AgentDirectory:
         self._followed: dict[str, _Followed] = {}
         self._planes: dict[str, list[_Followed]] = {}
         self._used: dict[str, dict[str, int]] = {}
+        self._stranded: dict[str, set[str]] = {}
         self._looking = asyncio.Event()
         self._pruned_at = clock()
         self._full = False
@@ -109,6 +111,16 @@ class AgentDirectory:
         """Names of the ready pods that do not serve that revision yet, or do not answer; sorted."""
         pods = self._planes.get(shard.plane, ())
         return tuple(sorted(each.pod.key.name for each in pods if each.pod.ready and not each.serves(shard)))
+
+    def holds_nothing(self, plane: str) -> bool:
+        """
+        Whether every pod of the plane says that no event waits in it, ready or not; False while one has not said.
+
+        One that is gone and last said otherwise still holds it, in its volume, until a pod of its name says so.
+        """
+        return plane not in self._stranded and all(
+            each.answers and each.held == 0 for each in self._planes.get(plane, ())
+        )
 
     def troubles_of(self, plane: str) -> Mapping[str, str]:
         """Why pods are not in sync, for people, by name."""
@@ -153,6 +165,9 @@ class AgentDirectory:
             uid for uid, each in self._followed.items() if uid not in wanted or each.address != _address(wanted[uid])
         ]
         moved = {self._followed[uid].pod.plane for uid in gone}
+        for each in map(self._followed.__getitem__, gone):
+            if each.held:
+                self._stranded.setdefault(each.pod.plane, set()).add(each.pod.key.name)
         await self._drop(gone)
         for uid, pod in wanted.items():
             known = self._followed.get(uid)
@@ -202,11 +217,21 @@ class AgentDirectory:
         before, knew, synced = followed.revisions, followed.answers, followed.in_sync
         followed.revisions = tuple(report.route_revisions)
         followed.in_sync, followed.trouble = report.in_sync, report.trouble
+        followed.held = report.held if report.HasField("held") else None
         followed.heard, followed.answers = self._clock(), True
+        self._note_held(followed)
         changed = _changed(before if knew else (), followed.revisions)
         if changed or not knew or synced != followed.in_sync:
             self._on_served(followed.pod.plane, changed)
         self._note_uses(report)
+
+    def _note_held(self, followed: _Followed) -> None:
+        """A pod that is back under its name says itself what it holds."""
+        plane = followed.pod.plane
+        stranded = self._stranded.get(plane, set())
+        stranded.discard(followed.pod.key.name)
+        if not stranded:
+            self._stranded.pop(plane, None)
 
     def _note_uses(self, report: FollowResponse) -> None:
         news: set[str] = set()

@@ -54,6 +54,7 @@ class _Seen:
     heard: float
     running: bool = False
     versions: frozenset[str] | None = None
+    held: int | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: ask now."""
 
@@ -64,7 +65,7 @@ class _Seen:
             self.heard = now
         if serving.versions is not None or now - self.heard > SILENCE:
             self.versions = serving.versions
-        self.running = serving.running
+        self.running, self.held = serving.running, serving.held
         return (self.running, self.versions) != before
 
 
@@ -344,13 +345,13 @@ class Follower:
 
     async def _tell(self) -> None:
         trouble = self._why()
-        report = Report(self._revisions(), not trouble, trouble)
+        report = Report(self._revisions(), not trouble, trouble, self._forwarder.held)
         now = self._clock()
         self.unserved_since = 0.0 if self.settled else (self.unserved_since or now)
         self._catch_up(report.revisions)
-        if report != self.report:
+        before, self.report = self.report, report
+        if report != before:
             async with self._told:
-                self.report = report
                 self._told.notify_all()
 
     def _catch_up(self, revisions: tuple[int, ...]) -> None:

@@ -26,6 +26,8 @@ class Serving:
     """Whether anybody listens on its port."""
     versions: frozenset[str] | None
     """Of each worker that lives ("" for one without routes); None: it does not say."""
+    held: int | None = None
+    """Deliveries that have not ended, dead letters too; None: not known."""
 
 
 class Programs:
@@ -49,10 +51,11 @@ class Programs:
         """What it serves."""
         try:
             status = await _ask(self._forwarder, "/status")
-            return Serving(True, frozenset({str(status["version"])}))
+            held = status.get("held")
+            return Serving(True, frozenset({str(status["version"])}), held if isinstance(held, int) else None)
         except Absent:
             return Serving(False, frozenset())
-        except (Silent, KeyError, TypeError):
+        except (Silent, KeyError, TypeError, AttributeError):
             return Serving(True, None)
 
     async def credentials(self) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc
@@ -27,6 +27,8 @@ class Report:
     revisions: tuple[int, ...]
     in_sync: bool
     trouble: str
+    held: int | None = field(default=None, compare=False)
+    """What would be lost with the pod's volume; told with the next report, and no reason for one. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class AgentServicer(rpc.AgentServiceServicer):
             route_revisions=report.revisions,
             in_sync=report.in_sync,
             trouble=report.trouble,
+            held=report.held,
             used=[
                 pb.CredentialUse(
                     subscription_uid=each.subscription_uid,

@@ -67,6 +67,8 @@ class Forwarder:
         self._seen: RouteBook | None = None
         self._carried_at = 0
         self._trouble = ""
+        self._counted: int | None = None
+        self._uncounted = True
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -136,6 +138,7 @@ class Forwarder:
         if step.routes:
             self._dispatcher.wake()
         now = self._clock.now()
+        self._uncounted |= bool(step.carried) or step.more
         if step.carried:
             self._share.carried += step.carried
             self._carried_at = now
@@ -149,6 +152,8 @@ class Forwarder:
         self._metrics.swept(found.ended)
         if found.backlog is not None:
             self._metrics.backlog(found.backlog, self._clock.now())
+            self._counted = sum(each.pending + each.dead for each in found.backlog)
+            self._uncounted = False  # steps and counts take turns in the store's thread
         self._metrics.breakers(self._board.states())
         if found.released or found.ended:
             self._dispatcher.wake()
@@ -241,9 +246,10 @@ class Forwarder:
         return Carrier(self._journals, store, self._routes, aside, self._metrics, self._clock.now, throttle)
 
     def _status(self) -> Mapping[str, object]:
-        """Which routes are in force, for the agent, which orders changes by it."""
+        """For the agent: which routes are in force, by which it orders changes, and how many deliveries have not ended."""
         book = self._routes.book()
-        return {"version": book.version if book else "", "healthy": self._routes.healthy}
+        held = None if self._counted is None else self._counted + self._uncounted
+        return {"version": book.version if book else "", "healthy": self._routes.healthy, "held": held}
 
     def _not_ready(self) -> str:
         if self._stopping.is_set():

@@ -215,6 +215,34 @@ async def test_silence_is_no_answer(agents: Callable[..., Any]) -> None:
         assert fleet.served == [("default", frozenset({0, 1}))]
 
 
+async def test_a_plane_holds_nothing_only_when_all_its_pods_say_so(agents: Callable[..., Any]) -> None:
+    """A plane is removed then; what waits in a pod that has not said, or in the volume of one that is gone, would be lost."""
+    one, other = await agents(), await agents()
+    await one.say(Report((1, 1), True, "", held=0))
+    async with a_fleet() as fleet:
+        fleet.set(a_pod("a", one))
+        await until(lambda: fleet.directory.pods_of("default") == 1 and fleet.directory.holds_nothing("default"))
+
+        fleet.set(a_pod("a", one), a_pod("b", other, ready=False))
+        await until(lambda: not fleet.directory.holds_nothing("default"))
+        await other.say(Report((1, 2), True, "", held=3))
+        await until(lambda: _held(fleet) == (0, 3))
+        assert not fleet.directory.holds_nothing("default")
+
+        fleet.set(a_pod("a", one))
+        await until(lambda: fleet.directory.pods_of("default") == 1 and _held(fleet) == (0,))
+        assert not fleet.directory.holds_nothing("default")
+
+        again = await agents()
+        await again.say(Report((1, 2), True, "", held=0))
+        fleet.set(a_pod("a", one), replace(a_pod("b", again), uid="uid-b-again"))
+        await until(lambda: fleet.directory.holds_nothing("default"))
+
+
+def _held(fleet: Fleet) -> tuple[int | None, ...]:
+    return tuple(each.held for each in fleet.directory._planes.get("default", ()))
+
+
 async def test_another_plane_under_the_same_address_counts_for_nothing(agents: Callable[..., Any]) -> None:
     """Addresses of pods are used again."""
     one = await agents(plane="other")

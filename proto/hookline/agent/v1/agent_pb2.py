@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhookline/agent/v1/agent.proto\x12\x11hookline.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n\rFollowRequest\"\x8a\x01\n\x0e\x46ollowResponse\x12\r\n\x05plane\x18\x01 \x01(\t\x12\x17\n\x0froute_revisions\x18\x02 \x03(\x04\x12\x0f\n\x07in_sync\x18\x03 \x01(\x08\x12.\n\x04used\x18\x04 \x03(\x0b\x32 .hookline.agent.v1.CredentialUse\x12\x0f\n\x07trouble\x18\x05 \x01(\t\"l\n\rCredentialUse\x12\x18\n\x10subscription_uid\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12-\n\tlast_used\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2_\n\x0c\x41gentService\x12O\n\x06\x46ollow\x12 .hookline.agent.v1.FollowRequest\x1a!.hookline.agent.v1.FollowResponse0\x01\x42O\n\x15\x64\x65v.hookline.agent.v1P\x01Z4github.com/hookline/hookline/gen/go/agent/v1;agentv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhookline/agent/v1/agent.proto\x12\x11hookline.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n\rFollowRequest\"\xa6\x01\n\x0e\x46ollowResponse\x12\r\n\x05plane\x18\x01 \x01(\t\x12\x17\n\x0froute_revisions\x18\x02 \x03(\x04\x12\x0f\n\x07in_sync\x18\x03 \x01(\x08\x12.\n\x04used\x18\x04 \x03(\x0b\x32 .hookline.agent.v1.CredentialUse\x12\x0f\n\x07trouble\x18\x05 \x01(\t\x12\x11\n\x04held\x18\x06 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_held\"l\n\rCredentialUse\x12\x18\n\x10subscription_uid\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12-\n\tlast_used\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2_\n\x0c\x41gentService\x12O\n\x06\x46ollow\x12 .hookline.agent.v1.FollowRequest\x1a!.hookline.agent.v1.FollowResponse0\x01\x42O\n\x15\x64\x65v.hookline.agent.v1P\x01Z4github.com/hookline/hookline/gen/go/agent/v1;agentv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOLLOWREQUEST']._serialized_start=85
   _globals['_FOLLOWREQUEST']._serialized_end=100
   _globals['_FOLLOWRESPONSE']._serialized_start=103
-  _globals['_FOLLOWRESPONSE']._serialized_end=241
-  _globals['_CREDENTIALUSE']._serialized_start=243
-  _globals['_CREDENTIALUSE']._serialized_end=351
-  _globals['_AGENTSERVICE']._serialized_start=353
-  _globals['_AGENTSERVICE']._serialized_end=448
+  _globals['_FOLLOWRESPONSE']._serialized_end=269
+  _globals['_CREDENTIALUSE']._serialized_start=271
+  _globals['_CREDENTIALUSE']._serialized_end=379
+  _globals['_AGENTSERVICE']._serialized_start=381
+  _globals['_AGENTSERVICE']._serialized_end=476
 # @@protoc_insertion_point(module_scope)

@@ -47,12 +47,17 @@ class FollowResponse(_message.Message):
     IN_SYNC_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
     TROUBLE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     plane: _builtins.str
     """The plane whose tables it serves."""
     in_sync: _builtins.bool
     """Whether the agent's watch of the tables is alive, and everything that it tells of is served."""
     trouble: _builtins.str
     """Why it is not in sync, for people; empty where it is."""
+    held: _builtins.int
+    """What would be lost with the pod's volume: events not carried yet and deliveries without an end, dead letters too.
+    Absent: not known.
+    """
     @_builtins.property
     def route_revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """By index of shard: the revision that every worker of the receiver, and the forwarder, serve; 0: none is known to be."""
@@ -69,12 +74,15 @@ class FollowResponse(_message.Message):
         in_sync: _builtins.bool = ...,
         used: _abc.Iterable[Global___CredentialUse] | None = ...,
         trouble: _builtins.str = ...,
+        held: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "held", b"held"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_sync", b"in_sync", "plane", b"plane", "route_revisions", b"route_revisions", "trouble", b"trouble", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "held", b"held", "in_sync", b"in_sync", "plane", b"plane", "route_revisions", b"route_revisions", "trouble", b"trouble", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__held: _TypeAlias = _typing.Literal["held"]  # noqa: Y015
+    _WhichOneofArgType__held: _TypeAlias = _typing.Literal["_held", b"_held"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held) -> _WhichOneofReturnType__held | None: ...
 
 Global___FollowResponse: _TypeAlias = FollowResponse  # noqa: Y015
 
