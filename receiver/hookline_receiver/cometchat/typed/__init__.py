@@ -9,5 +9,6 @@ values     times, booleans, numbers and texts, whatever unit and JSON type they 
 """
 
 from hookline_receiver.cometchat.typed.payload import to_payload
+from hookline_receiver.cometchat.typed.values import elements
 
-__all__ = ["to_payload"]
+__all__ = ["elements", "to_payload"]

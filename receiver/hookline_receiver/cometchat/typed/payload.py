@@ -9,7 +9,7 @@ from hookline.handler.v1.handler_pb2 import Untyped
 from hookline_receiver.cometchat.mending import mended
 from hookline_receiver.cometchat.typed.events import FIELDS, fill_event
 from hookline_receiver.cometchat.typed.filling import fill
-from hookline_receiver.cometchat.typed.values import Budget, Malformed, TooMuch
+from hookline_receiver.cometchat.typed.values import MAX_ELEMENTS, Budget, Malformed, TooMuch, elements
 
 _decode = msgspec.json.Decoder(float_hook=float).decode
 
@@ -18,8 +18,11 @@ def to_payload(body: bytes) -> Payload | Untyped:
     """
     The typed form of *body*, or why there is none. Never raises; the event is delivered either way.
 
-    Time is bounded by `MAX_VALUES` beyond what decoding the JSON takes.
+    Time is bounded by `MAX_ELEMENTS` for decoding the JSON, and by `MAX_VALUES` beyond that.
     """
+    if (count := elements(body)) > MAX_ELEMENTS:
+        detail = f"the payload holds about {count} elements, the limit is {MAX_ELEMENTS}"
+        return Untyped(reason=Untyped.REASON_TOO_LARGE, detail=detail)
     try:
         value = _read(body)
     except msgspec.DecodeError as error:

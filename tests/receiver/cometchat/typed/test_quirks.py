@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from hookline.cometchat.v1.payload_pb2 import Payload
 from hookline.handler.v1.handler_pb2 import DeliverRequest, Delivery, Untyped
 from hookline_receiver.cometchat.typed import to_payload
-from hookline_receiver.cometchat.typed.values import MAX_STRUCT_DEPTH, MAX_VALUES
+from hookline_receiver.cometchat.typed.values import MAX_ELEMENTS, MAX_STRUCT_DEPTH, MAX_VALUES, VALUES_PER_OBJECT
 from hookline_routes.triggers import NAMES_ONLY
 from support.cometchat import Payload as Json
 from support.cometchat import a_payload, body_of, changed, every_payload, sample, without
@@ -446,9 +446,21 @@ def test_a_message_within_a_message_ends() -> None:
 
 def test_too_many_values_make_no_typed_form() -> None:
     """Typing one event must not hold up the others."""
-    payload = changed(sample("message_sent"), "data.message.data.metadata", {"a": [0] * MAX_VALUES})
+    users = [{"uid": "a"}] * (MAX_VALUES // VALUES_PER_OBJECT + 1)
 
-    assert untyped(body_of(payload)).reason == Untyped.REASON_TOO_LARGE
+    found = untyped(body_of(a_payload("user_blocked", {"users": users})))
+
+    assert (found.reason, found.detail) == (Untyped.REASON_TOO_LARGE, "the payload holds more than 100000 values")
+
+
+def test_too_many_elements_are_not_even_decoded() -> None:
+    """Nothing can interrupt that: 700,000 empty lists held up everything for a second, whether a field takes them or not."""
+    most = body_of(changed(sample("message_sent"), "data.unknown", [0] * (MAX_ELEMENTS - 100)))
+    more = body_of(changed(sample("message_sent"), "data.unknown", [0] * MAX_ELEMENTS))
+
+    assert isinstance(to_payload(most), Payload)
+    assert untyped(more).reason == Untyped.REASON_TOO_LARGE
+    assert "elements, the limit is 100000" in untyped(more).detail
 
 
 def filled(piece: bytes, before: bytes, after: bytes, between: bytes = b"") -> bytes:
