@@ -8,6 +8,7 @@ The chart's roles, and what an account may really do by them.
 A program that is run with such a token is refused (403, which the audit log shows) whatever the chart does not grant.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from support.crds import FILES, rendered
+from support.crds import FILES, IN_FORCE_WITHIN, rendered
 from support.kubernetes.api import Api
 from support.kubernetes.plane import ControlPlane
 
@@ -45,13 +46,25 @@ def install_operator_rights(plane: ControlPlane, namespace: str, secret_namespac
     for each in sorted({*secret_namespaces, namespace} if secret_namespaces else ()):
         text = rendered(ROLES / "secrets-of-a-namespace.yaml", namespace)
         plane.install(text.replace(SECRET_NAMESPACE, each))
+    secrets = Right(namespace, "/secrets", "list")
+    await_rights(plane.api(), account(namespace, OPERATOR), Right("", "/pods", "list"), secrets)
     return plane.service_account(namespace, OPERATOR)
 
 
 def install_agent_rights(plane: ControlPlane, namespace: str) -> str:
     """The agents' token, for an installation in *namespace*."""
     plane.install(rendered(ROLES / "agent.yaml", namespace))
+    await_rights(plane.api(), account(namespace, AGENT), Right(namespace, "hookline.dev/routetables", "list"))
     return plane.service_account(namespace, AGENT)
+
+
+def await_rights(api: Api, user: str, *rights: Right) -> None:
+    """Return when the API server goes by them: a moment after they were written."""
+    deadline = time.monotonic() + IN_FORCE_WITHIN
+    for right in rights:
+        while not may(api, user, right):
+            assert time.monotonic() < deadline, f"{user} has no {right} after {IN_FORCE_WITHIN:g} s"
+            time.sleep(0.05)
 
 
 def account(namespace: str, name: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from support.rbac import AGENT, OPERATOR, ROLES, Right, account, rights
 
 OURS = "hookline.dev/v1alpha1"
 CREATED = 201
+MEDDLINGS = 10
 
 FOR_LANES_TO_COME = {
     *(Right("", "/secrets", verb) for verb in ("create", "patch", "delete")),
@@ -88,6 +90,7 @@ class Scene:
     def __init__(self, plane: ControlPlane, processes: Processes, folder: Path) -> None:
         self.plane, self.processes, self.folder = plane, processes, folder
         self.api: Api = plane.api()
+        self.mark = plane.audit.mark()
         self.operator = start_operator(plane, processes, folder)
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
@@ -108,10 +111,16 @@ class Scene:
         change()
         self.until(lambda: self.revision(kind) > before, f"{kind} after {what}")
 
-    def meddle(self, kind: str) -> None:
-        """Change every table behind the operator's back: its next write meets a conflict, and it reads the table again."""
-        for each in self.tables(kind, "default"):
-            self.api.patch(each, {"metadata": {"annotations": {"example.com/by": "hand"}}})
+    def meddle_until_read_again(self, kind: str, change: Callable[[bool], object]) -> None:
+        """Touch tables behind the operator's back until one of its writes meets a conflict, and it reads a table again."""
+        for attempt in range(MEDDLINGS):
+            for each in self.tables(kind, "default"):
+                self.api.patch(each, {"metadata": {"annotations": {"example.com/by": f"hand {attempt}"}}})
+            self.publishes_after(kind, partial(change, bool(attempt % 2)), f"change {attempt}")
+            asked = self.plane.audit.calls(self.mark, user=account("hookline", OPERATOR), verb="get")
+            if any(call.resource == f"{kind.lower()}s" for call in asked):
+                return
+        raise AssertionError(f"no {kind} was read again in {MEDDLINGS} meddlings")
 
 
 def play(scene: Scene) -> None:
@@ -127,16 +136,14 @@ def play(scene: Scene) -> None:
     routes = [{"name": "notify", "handler": handler}]
     subscription = a_subscription("acme", auth={"basic": {"secretRefs": [{"name": "cometchat"}]}}, routes=routes)
     scene.publishes_after("RouteTable", lambda: api.create(subscription), "a subscription came")
-    scene.publishes_after(
-        "EndpointTable", lambda: make_service(api, "acme", "notifier", [Address("198.18.7.7", 50051)]), "a pod came"
-    )
-    for kind in ("RouteTable", "EndpointTable"):
-        scene.meddle(kind)
-    scene.publishes_after(
-        "RouteTable", lambda: api.patch(subscription, {"spec": {"suspend": True}}), "it was suspended"
-    )
-    api.delete_all("discovery.k8s.io/v1", "EndpointSlice", "acme")
-    scene.publishes_after("EndpointTable", lambda: api.delete_all("v1", "Pod", "acme"), "its pods went")
+    address = Address("198.18.7.7", 50051)
+
+    def notifier(unready: bool) -> object:
+        return make_service(api, "acme", "notifier", [address], ready=not unready)
+
+    scene.publishes_after("EndpointTable", lambda: notifier(False), "a pod came")
+    scene.meddle_until_read_again("EndpointTable", lambda odd: notifier(not odd))
+    scene.meddle_until_read_again("RouteTable", lambda odd: api.patch(subscription, {"spec": {"suspend": not odd}}))
     second = api.create(a_gateway("hookline", "second"))
     scene.until(lambda: len(scene.tables("EndpointTable", "second")) == 16, "the second gateway's tables")
     api.delete(second)

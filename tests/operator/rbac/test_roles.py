@@ -1,11 +1,13 @@
 """What the API server really grants by the chart's roles: exactly this, whatever else it serves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from support.kubernetes.plane import ControlPlane
-from support.rbac import AGENT, OPERATOR, Right, account, granted, may
+from support.kubernetes.process import Process
+from support.rbac import AGENT, OPERATOR, Right, account, await_rights, granted, may
 
 READ = ("get", "list", "watch")
 MANAGE = (*READ, "create", "patch", "delete")
@@ -117,7 +119,37 @@ def test_people_get_what_is_theirs(
         }
     )
 
+    await_rights(ruled.api(), person, *(Right("acme", f"{OURS}/{resource}", verb) for resource, verb in allowed))
     for namespace, expected, asked in (("acme", True, allowed), ("acme", False, denied), ("globex", False, allowed)):
         for resource, verb in asked:
             right = Right(namespace, f"{OURS}/{resource}", verb)
             assert may(ruled.api(), person, right) is expected, right
+
+
+@pytest.mark.parametrize("role", ["view", "edit", "admin"])
+def test_the_clusters_own_roles_get_the_subscriptions(ruled: ControlPlane, aggregating: Process, role: str) -> None:
+    """Who may edit a namespace needs no role of ours; nobody but the operator writes what it says."""
+
+    def verbs(resource: str) -> set[str]:
+        rules = ruled.api().get("rbac.authorization.k8s.io/v1", "ClusterRole", "", role).get("rules") or []
+        return {
+            verb
+            for rule in rules
+            if OURS in rule["apiGroups"] and resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    wanted = set(READ) if role == "view" else {*READ, "create", "update", "patch", "delete", "deletecollection"}
+    aggregating.wait_for(lambda: verbs("webhooksubscriptions") == wanted, within=30, what=f"{role} has {wanted}")
+
+    assert verbs("webhookgateways") == set(READ)
+    assert verbs("webhooksubscriptions/status") == {"get"}
+    assert verbs("routetables") == verbs("endpointtables") == set()
+
+
+@pytest.fixture(scope="module")
+def aggregating(ruled: ControlPlane, controller_manager: Path) -> Iterator[Process]:
+    """The controller that adds labelled roles to the cluster's own."""
+    started = ruled.start_controllers("clusterrole-aggregation-controller")
+    yield started
+    started.kill()
