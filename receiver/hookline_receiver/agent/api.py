@@ -78,11 +78,13 @@ class TableApi:
                 return
             query["continue"] = metadata["continue"]
 
-    async def watch(self, plural: str, version: str, *, length: float, silence: float) -> AsyncIterator[Event]:
+    async def watch(
+        self, plural: str, version: str, *, length: float, silence: float, opened: Callable[[], None]
+    ) -> AsyncIterator[Event]:
         """
         Events after *version*, until the API server ends the watch, after *length* seconds or earlier.
 
-        Raises ApiUnavailable also after *silence* seconds without a byte, Expired where *version* is too old.
+        *opened* is called once it has begun: the first event may take a minute. Raises ApiUnavailable also after *silence* seconds without a byte, Expired where *version* is too old.
         """
         query = {
             "labelSelector": self._selector,
@@ -92,6 +94,7 @@ class TableApi:
             "timeoutSeconds": str(max(1, round(length))),
         }
         async with self._get(plural, query, silence) as answer:
+            opened()
             async for line in _lines(answer):
                 yield _event(line)
 

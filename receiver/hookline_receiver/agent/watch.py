@@ -22,8 +22,10 @@ class Api(Protocol):
     def list(self, plural: str) -> AsyncIterator[tuple[list[Object], str]]:
         """Pages of all tables, each with the version to watch from."""
 
-    def watch(self, plural: str, version: str, *, length: float, silence: float) -> AsyncIterator[Event]:
-        """Events after *version*."""
+    def watch(
+        self, plural: str, version: str, *, length: float, silence: float, opened: Callable[[], None]
+    ) -> AsyncIterator[Event]:
+        """Events after *version*; *opened* is called before the first."""
 
 
 class Receives(Protocol):
@@ -98,6 +100,7 @@ class Watch:
             self._version,
             length=self._patience.length * (0.8 + 0.4 * self._chance()),
             silence=self._patience.silence,
+            opened=self._alive,
         )
         async for event in events:
             self._alive()

@@ -207,6 +207,25 @@ def test_a_pod_serves_on_without_the_api_server_through_restarts(
         assert (pod.posts("chat"), pod.posts("calls")) == (200, 401)
 
 
+def test_a_watch_that_falls_silent_is_begun_anew(tmp_path: Path, new_plane: NewPlane, processes: Processes) -> None:
+    """Nothing says that a connection is dead; and a watch that is open again is one, though nothing changes for a minute."""
+    plane = new_plane(PlaneOptions(audit=False))
+    install_kinds(plane)
+    with a_pod(tmp_path, plane, "default", processes, WATCH_SILENCE="3") as pod:
+        pod.publisher.put(CHAT)
+        pod.publisher.publish_all()
+        pod.start()
+
+        plane.apiserver.pause()
+        until_sync(lambda: not pod.agent.in_sync(), 15, "the silence is noticed")
+        assert pod.posts() == 200
+        plane.apiserver.resume()
+
+        until_sync(pod.agent.in_sync, 15, "in sync without any change")
+        pod.publisher.remove(CHAT)
+        until_sync(lambda: pod.posts() == 401, 10)
+
+
 def test_an_agent_killed_at_any_moment_leaves_files_that_can_be_read(pod: Pod) -> None:
     """Kill -9 in the middle of writing: the receiver serves what it served, and the next agent goes on."""
     pod.start()
