@@ -163,10 +163,17 @@ class Api:
         return await self._write("PUT", kind.path(namespace, name), {"fieldManager": FIELD_MANAGER}, _JSON, body)
 
     async def apply(
-        self, kind: ResourceType, namespace: str, name: str, body: Mapping[str, Any], *, force: bool = True
+        self,
+        kind: ResourceType,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        force: bool = True,
+        manager: str = FIELD_MANAGER,
     ) -> Json:
-        """Server-side apply; the object as stored."""
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        """Server-side apply, as owner *manager*; the object as stored. Conflict, if not *force*, over others' fields."""
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._write("PATCH", kind.path(namespace, name), query, _APPLY, body)
 
     async def merge(

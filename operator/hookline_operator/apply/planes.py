@@ -1,7 +1,7 @@
 """
 The planes lane: gateways' and subscriptions' wishes → the StatefulSets, Services, autoscalers and budgets of their planes.
 
-    lane = PlanesLane(cluster, routes, api, PodSettings(image=...), namespace=..., on_change=...)
+    lane = PlanesLane(cluster, routes, served, api, PodSettings(image=...), on_change=...)
     lane.add(gateways)           # something about these gateways, or their subscriptions' own planes, may have changed
     await lane.run()             # for one term
 
@@ -9,42 +9,33 @@ Each look lists what is there, decides object by object, and writes what differs
 `look_seconds`: what somebody else has changed is set right, once. What does not stay as it was applied is said, and left.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from hookline_operator.apply.api import Api, ApiError, Conflict
+from hookline_operator.apply.api import ApiError
+from hookline_operator.apply.plane_objects import TYPES, Json, Name, ObjectsApi, PlaneObjects, Settled, plane_named
 from hookline_operator.decide.conditions import Said
-from hookline_operator.decide.planes.difference import difference
-from hookline_operator.decide.planes.manifests import COMMON_LABELS, manifests, selector_of
+from hookline_operator.decide.planes.manifests import manifests, object_name, selector_of
 from hookline_operator.decide.planes.plane import Plane, dedicated_plane, shared_plane
-from hookline_operator.decide.planes.pod import PLANE_ANNOTATION, PodSettings
-from hookline_operator.decide.planes.steps import WISH_ANNOTATION, Action, Step, step, with_replicas
+from hookline_operator.decide.planes.pod import PodSettings
 from hookline_operator.decide.status import Contribution
 from hookline_operator.observe.objects import Declared, Pod
-from hookline_operator.resource_types import (
-    AUTOSCALERS,
-    DISRUPTION_BUDGETS,
-    GATEWAYS,
-    SERVICES,
-    STATEFUL_SETS,
-    ResourceType,
-)
+from hookline_operator.ports import ShardRevision
+from hookline_operator.resource_types import GATEWAYS, STATEFUL_SETS, SUBSCRIPTIONS
 from hookline_operator.work import WorkQueue
 from hookline_routes.resource import ObjectKey, PlaneMode, WebhookGateway, WebhookSubscription
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
 StatusKey = tuple[str, ObjectKey]
 
 CONDITION = "Deployed"
 """Of a gateway: whether the objects of its planes are as they should be."""
-
-TYPES: Mapping[str, ResourceType] = {
-    each.kind: each for each in (SERVICES, STATEFUL_SETS, AUTOSCALERS, DISRUPTION_BUDGETS)
-}
+MESSAGE_CHARACTERS = 1024
 
 
 class PlanesView(Protocol):
@@ -69,18 +60,35 @@ class AttachedSubscriptions(Protocol):
     def gateway_of(self, subscription: ObjectKey) -> ObjectKey | None:
         """The gateway that it is attached to."""
 
-    def planes(self) -> frozenset[str]:
-        """Every plane that has routes, also one that is being left as long as its pods are there."""
+    def revision_of(self, subscription: ObjectKey) -> ShardRevision | None:
+        """Where it is published as it should be; None: it is not, or not yet."""
 
     def has_published(self) -> bool:
-        """Whether all was compiled in this term: before that nothing is known to be unwanted."""
+        """Whether all was compiled in this term: before that nothing is known to be wanted or unwanted."""
 
 
-class Held(Protocol):
-    """What receiver pods still hold."""
+class ServingPods(Protocol):
+    """What receiver pods say."""
+
+    def behind(self, shard: ShardRevision) -> tuple[str, ...]:
+        """Names of ready pods that do not serve that revision yet."""
 
     def holds_nothing(self, plane: str) -> bool:
         """Whether all pods of the plane say that no event waits in them; False while one has not said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the lane looks. Seconds."""
+
+    look: float = 60.0
+    """Between two looks at a gateway about which nothing was heard."""
+    soon: float = 5.0
+    """The same while something is about to change: a plane that is being left, an object that is being deleted."""
+    least: float = 1.0
+    """Between two looks at one gateway, however often something about it changes."""
+    quiet: float = 15.0
+    """For so long nothing must wait in the pods of a plane that is being left before it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,12 @@ class _Found:
 
     troubles: tuple[str, ...]
     """For people; none: all is as it should be."""
+    leaving: tuple[str, ...]
+    """Planes that nobody wants, and that still hold something."""
     desired: int | None
     """Pods of the shared plane that there should be."""
+    soon: bool = False
+    """Whether to look again in a moment."""
 
 
 class PlanesLane:
@@ -100,57 +112,81 @@ class PlanesLane:
         self,
         cluster: PlanesView,
         routes: AttachedSubscriptions,
-        held: Held,
-        api: Api,
+        served: ServingPods,
+        api: ObjectsApi,
         pods: PodSettings,
         *,
         on_change: Callable[[Iterable[StatusKey]], None] = lambda keys: None,
-        look_seconds: float = 60.0,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """*on_change* hears of gateways whose contribution to their status is another."""
-        self._cluster, self._routes, self._held, self._api, self._pods = cluster, routes, held, api, pods
-        self._on_change, self._look_seconds = on_change, look_seconds
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.name)
+        self._cluster, self._routes, self._served, self._pods = cluster, routes, served, pods
+        self._objects = PlaneObjects(api, clock=clock)
+        self._on_change, self._pace, self._clock = on_change, pace or Pace(), clock
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.name, clock=clock)
         self._found: dict[ObjectKey, _Found] = {}
-        self._stubborn: dict[tuple[str, str], tuple[str, str]] = {}
-        """Objects that did not become what was applied, by kind and name: the wish's digest, and the field."""
+        self._looked: dict[ObjectKey, float] = {}
+        self._quiet_since: dict[str, float] = {}
 
     def add(self, keys: Iterable[ObjectKey], *, urgent: bool = False) -> None:
         """Look at these gateways again."""
         self.queue.add(keys, urgent=urgent)
 
+    def routes_changed(self, keys: Iterable[StatusKey]) -> None:
+        """The routes lane has found something else of these objects: one may have come to a plane of its own."""
+        for kind, key in keys:
+            declared = self._cluster.subscriptions.get(key) if kind == SUBSCRIPTIONS.kind else None
+            gateway = self._routes.gateway_of(key) if declared and _wants_its_own(declared) else None
+            if gateway is not None:
+                self.add((gateway,))
+
     async def run(self) -> None:
         """For one term: until cancelled."""
         self._found.clear()
-        self._stubborn.clear()
+        self._looked.clear()
+        self._quiet_since.clear()
+        self._objects.forget()
         self.add(self._cluster.gateways)
         try:
-            while True:
-                (key,) = await self.queue.take(1)
-                await self._work_on(key)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._begin())
+                group.create_task(self._work())
         finally:
             self.queue.clear()
 
+    async def _begin(self) -> None:
+        """Look at all once it is known which planes are wanted."""
+        while not self._routes.has_published():
+            await asyncio.sleep(min(0.2, self._pace.soon))
+        self.add(self._cluster.gateways)
+
+    async def _work(self) -> None:
+        while True:
+            (key,) = await self.queue.take(1)
+            wait = self._looked.get(key, float("-inf")) + self._pace.least - self._clock()
+            if wait > 0:
+                self.queue.done(key)
+                self.queue.add((key,), after=wait)
+            else:
+                await self._work_on(key)
+                self._looked[key] = self._clock()
+
+    # --- what the status says
+
     def contribution(self, kind: str, key: ObjectKey) -> Contribution:
         """What the gateway's status says of its pods: see `apply.status.Contributor`."""
-        if kind != GATEWAYS.kind:
-            return Contribution()
         found, declared = self._found.get(key), self._cluster.gateways.get(key)
-        if found is None or declared is None or not isinstance(declared.resource, WebhookGateway):
+        if kind != GATEWAYS.kind or found is None or declared is None:
+            return Contribution()
+        if not isinstance(declared.resource, WebhookGateway):
             return Contribution()
         plane = shared_plane(declared.resource)
-        pods = sum(1 for pod in self._cluster.pods.values() if self._is_of(pod, plane) and not pod.deleting)
-        said = Said(
-            CONDITION,
-            not found.troubles,
-            "ObjectsDiffer" if found.troubles else "Deployed",
-            "; ".join(found.troubles)[:1024],
-        )
+        pods = sum(1 for pod in self._cluster.pods.values() if _is_of(pod, plane) and not pod.deleting)
         fields = {"replicas": pods, "selector": selector_of(plane)}
-        return Contribution((said,), fields, frozenset((CONDITION,)), found.desired)
+        return Contribution((_said(found),), fields, frozenset((CONDITION,)), found.desired)
 
-    def _is_of(self, pod: Pod, plane: Plane) -> bool:
-        return pod.plane == plane.name and pod.key.namespace == plane.gateway.namespace
+    # --- a look
 
     async def _work_on(self, key: ObjectKey) -> None:
         try:
@@ -164,128 +200,114 @@ class PlanesLane:
         if found is None:
             self._found.pop(key, None)
             return
-        self.queue.add((key,), after=self._look_seconds)
+        self.queue.add((key,), after=self._pace.soon if found.soon else self._pace.look)
         if self._found.get(key) != found:
+            self._note_troubles(key, found)
             self._found[key] = found
-        self._on_change(((GATEWAYS.kind, key),))
+            self._on_change(((GATEWAYS.kind, key),))
+
+    def _note_troubles(self, key: ObjectKey, found: _Found) -> None:
+        before = self._found.get(key)
+        for trouble in found.troubles:
+            if before is None or trouble not in before.troubles:
+                fields = {"gateway": str(key), "reason": trouble}
+                log.warning("an object of a plane is not what it should be", extra=fields)
 
     async def _look(self, key: ObjectKey) -> _Found | None:
         declared = self._cluster.gateways.get(key)
         if declared is None or declared.deleting or not isinstance(declared.resource, WebhookGateway):
             # What a deleted gateway owned is the garbage collector's; one that can't be read keeps what it has.
             return None
-        planes = self._wanted(declared.resource)
-        there = await self._there(key)
-        troubles: list[str] = []
-        desired: int | None = None
-        for plane in planes:
-            for wanted in manifests(plane, self._pods):
-                name = (str(wanted["kind"]), str(wanted["metadata"]["name"]))  # type: ignore[index]
-                current = there.pop(name, None)
-                decided = step(wanted, current, plane.initial_replicas)
-                stored = await self._take(name, decided) or current
-                troubles += [each for each in (decided.remark, self._trouble(name, decided)) if each]
-                if plane is planes[0] and name[0] == STATEFUL_SETS.kind and stored:
-                    desired = (stored.get("spec") or {}).get("replicas")
-        await self._remove(key, {plane.name for plane in planes}, there)
-        return _Found(tuple(troubles), desired)
+        gateway = declared.resource
+        planes = [shared_plane(gateway), *self._dedicated(gateway)]
+        there = await self._objects.of(key, gateway.metadata.uid)
+        settled = {
+            name: await self._objects.settle(wanted, there.pop(name, None), plane.initial_replicas)
+            for plane in planes
+            for name, wanted in _manifests(plane, self._pods)
+        }
+        leaving = await self._remove(there, {plane.name for plane in planes})
+        return _Found(
+            tuple(each.trouble for each in settled.values() if each.trouble),
+            leaving,
+            _replicas(settled[STATEFUL_SETS.kind, object_name(planes[0])]),
+            bool(leaving) or any(each.may_pass for each in settled.values()),
+        )
 
-    def _wanted(self, gateway: WebhookGateway) -> list[Plane]:
-        """The gateway's own plane, then those of its subscriptions that have one."""
-        planes = [shared_plane(gateway)]
-        for key, declared in sorted(self._cluster.subscriptions.items()):
-            subscription = declared.resource
-            if (
-                isinstance(subscription, WebhookSubscription)
-                and subscription.data_plane.mode is PlaneMode.DEDICATED
-                and self._routes.gateway_of(key) == gateway.metadata.key
-            ):
-                planes.append(dedicated_plane(gateway, key, subscription.data_plane))
-        return planes
+    def _dedicated(self, gateway: WebhookGateway) -> Iterator[Plane]:
+        """The planes of subscriptions that have one of their own; none before that is known."""
+        if not self._routes.has_published():
+            return
+        wishes = [
+            (key, declared.resource.data_plane)
+            for key, declared in self._cluster.subscriptions.items()
+            if isinstance(declared.resource, WebhookSubscription) and _wants_its_own(declared)
+        ]
+        for key, wish in sorted(wishes, key=lambda each: each[0]):
+            if self._routes.gateway_of(key) == gateway.metadata.key:
+                yield dedicated_plane(gateway, key, wish)
 
-    async def _there(self, gateway: ObjectKey) -> dict[tuple[str, str], Json]:
-        """What bears our label in the namespace, and belongs to this gateway by the plane that it names."""
-        labels = ",".join(f"{key}={value}" for key, value in COMMON_LABELS.items())
-        found: dict[tuple[str, str], Json] = {}
-        for kind, place in TYPES.items():
-            listing = await self._api.list(place, gateway.namespace, labels=labels)
-            for each in listing.items:
-                each.setdefault("kind", kind)
-                if _plane_named(each).partition(".")[0] == gateway.name:
-                    found[kind, each["metadata"]["name"]] = each
-        return found
+    async def _remove(self, left: Mapping[Name, Json], wanted: set[str]) -> tuple[str, ...]:
+        """
+        Remove what no plane wants: at once beside a plane that stays, else when its pods hold nothing any more.
 
-    async def _take(self, name: tuple[str, str], decided: Step) -> Json | None:
-        """Do it; the object as stored, None if nothing was written."""
-        wish, place = decided.wish, TYPES[name[0]]
-        namespace = wish["metadata"]["namespace"]  # type: ignore[index]
-        match decided.action:
-            case Action.NOTHING:
-                self._stubborn.pop(name, None)
-                return None
-            case Action.REFUSE:
-                return None
-            case Action.CREATE:
-                if await self._is_taken(place, namespace, name[1]):
-                    return None
-                await self._api.create(place, namespace, with_replicas(wish, decided.replicas))
-            case Action.HAND_OVER:
-                change = {"spec": {"replicas": decided.replicas}}
-                await self._api.merge(place, namespace, name[1], change, subresource="scale")
-            case Action.APPLY:
-                if self._stubborn.get(name) == (_digest(wish), decided.why):
-                    return None
-        stored = await self._api.apply(place, namespace, name[1], wish)
-        log.info("an object of a plane was written", extra={"object": "/".join(name), "why": decided.why})
-        left = difference(wish, stored)
-        if left:
-            self._stubborn[name] = (_digest(wish), left)
-            log.warning("an object did not become what was applied", extra={"object": "/".join(name), "field": left})
-        else:
-            self._stubborn.pop(name, None)
-        return stored
+        The planes that stay for that reason are given back.
+        """
+        planes = {plane for each in left.values() if (plane := plane_named(each)) not in wanted}
+        staying = {plane for plane in planes if not self._may_end(plane)}
+        self._quiet_since = {plane: at for plane, at in self._quiet_since.items() if plane in planes}
+        for kind in TYPES:
+            for name, each in sorted(left.items()):
+                if name[0] == kind and plane_named(each) not in staying:
+                    await self._objects.remove(name, each)
+        return tuple(sorted(staying)) if self._routes.has_published() else ()
 
-    async def _is_taken(self, place: ResourceType, namespace: str, name: str) -> bool:
-        """Whether somebody else's object, which does not bear our labels, has the name."""
-        there = await self._api.get(place, namespace, name)
-        if there is not None:
-            self._stubborn[place.kind, name] = ("", f"{place.kind} {name} is there already, and is not ours")
-        return there is not None
+    def _may_end(self, plane: str) -> bool:
+        """Whether a plane that nobody wants may end: its routes have moved, and nothing waits in its pods, for a while."""
+        pods = [pod for pod in self._cluster.pods.values() if pod.plane == plane]
+        # A pod without an address can't say what is in its volume.
+        told = all(pod.addresses for pod in pods) and self._served.holds_nothing(plane)
+        if not (told and self._routes.has_published() and self._has_moved(plane)):
+            self._quiet_since.pop(plane, None)
+            return False
+        now = self._clock()
+        return now - self._quiet_since.setdefault(plane, now) >= self._pace.quiet
 
-    def _trouble(self, name: tuple[str, str], decided: Step) -> str:
-        if decided.action is Action.REFUSE:
-            return decided.why
-        stubborn = self._stubborn.get(name)
-        if stubborn is None:
-            return ""
-        digest, field = stubborn
-        return field if not digest else f"{'/'.join(name)} does not stay as applied: somebody else sets {field}"
-
-    async def _remove(self, gateway: ObjectKey, wanted: set[str], left: Mapping[tuple[str, str], Json]) -> None:
-        """What no plane wants: at once beside a plane that stays, else when its pods hold nothing any more."""
-        for (kind, name), each in sorted(left.items(), key=lambda item: _ORDER.index(item[0][0])):
-            plane = _plane_named(each)
-            if plane not in wanted and not self._is_left(plane):
-                continue
-            metadata = each["metadata"]
-            try:
-                await self._api.delete(TYPES[kind], gateway.namespace, name, uid=metadata["uid"])
-            except Conflict:
-                continue
-            log.info("an object that no plane wants was removed", extra={"object": f"{kind}/{name}", "plane": plane})
-
-    def _is_left(self, plane: str) -> bool:
-        """Whether a plane that nobody wants may end: its traffic has moved, and its pods hold nothing."""
-        return self._routes.has_published() and self._held.holds_nothing(plane)
+    def _has_moved(self, plane: str) -> bool:
+        """Whether the subscription that had the plane is served elsewhere by now, or not at all any more."""
+        parts = plane.split(".", 2)
+        key = ObjectKey(parts[1], parts[2]) if len(parts) == 3 else None
+        if key is None or self._routes.gateway_of(key) is None:
+            return True
+        shard = self._routes.revision_of(key)
+        return shard is not None and shard.plane != plane and not self._served.behind(shard)
 
 
-_ORDER: Sequence[str] = (AUTOSCALERS.kind, STATEFUL_SETS.kind, DISRUPTION_BUDGETS.kind, SERVICES.kind)
-"""Who scales goes before what it scales."""
+def _wants_its_own(declared: Declared) -> bool:
+    subscription = declared.resource
+    return (
+        isinstance(subscription, WebhookSubscription)
+        and not declared.deleting
+        and subscription.data_plane.mode is PlaneMode.DEDICATED
+    )
 
 
-def _plane_named(something: Mapping[str, Any]) -> str:
-    return str((something["metadata"].get("annotations") or {}).get(PLANE_ANNOTATION, ""))
+def _manifests(plane: Plane, pods: PodSettings) -> Iterator[tuple[Name, Json]]:
+    for each in manifests(plane, pods):
+        body: Json = dict(each)
+        yield (body["kind"], body["metadata"]["name"]), body
 
 
-def _digest(wish: Mapping[str, Any]) -> str:
-    return str(wish["metadata"]["annotations"][WISH_ANNOTATION])
+def _is_of(pod: Pod, plane: Plane) -> bool:
+    return pod.plane == plane.name and pod.key.namespace == plane.gateway.namespace
+
+
+def _replicas(settled: Settled) -> int | None:
+    found = ((settled.stored or {}).get("spec") or {}).get("replicas")
+    return found if isinstance(found, int) else None
+
+
+def _said(found: _Found) -> Said:
+    leaving = [f"data plane {plane} is being left and removed when nothing waits in it" for plane in found.leaving]
+    message = "; ".join((*found.troubles, *leaving))[:MESSAGE_CHARACTERS]
+    return Said(CONDITION, not found.troubles, "ObjectsDiffer" if found.troubles else "Deployed", message)

@@ -1,5 +1,6 @@
 """The objects of a plane, as they are applied: equal wishes give equal objects."""
 
+import hashlib
 from collections.abc import Mapping
 
 from hookline_operator.decide.planes.plane import Plane
@@ -24,8 +25,20 @@ def manifests(plane: Plane, settings: PodSettings) -> tuple[Json, ...]:
 
 
 def object_name(plane: Plane) -> str:
-    """Of the StatefulSet, the Service and all the others."""
-    return f"hookline-{plane.label}".replace(".", "-")
+    """
+    Of the StatefulSet, the Service and all the others: at most 52 characters, which a StatefulSet's pods need.
+
+    SECURITY: dots become dashes, so that default.a-b.c and default.a.b-c would be the same without the hash.
+    """
+    if "." not in plane.name:
+        return f"hookline-{plane.label}"
+    digest = hashlib.sha256(plane.name.encode()).hexdigest()[:10]
+    return f"hookline-{plane.name.replace('.', '-')[:31].rstrip('-')}-{digest}"
+
+
+def headless_name(plane: Plane) -> str:
+    """Of the Service that gives pods their names: no gateway's other Service can be called so."""
+    return f"pods-of-{object_name(plane)}"
 
 
 def labels_of(plane: Plane) -> dict[str, str]:
@@ -38,7 +51,7 @@ def selector_of(plane: Plane) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels_of(plane).items()))
 
 
-def _object(plane: Plane, api_version: str, kind: str, spec: Mapping[str, object], suffix: str = "") -> Json:
+def _object(plane: Plane, api_version: str, kind: str, spec: Mapping[str, object], name: str = "") -> Json:
     owner = {
         "apiVersion": "hookline.dev/v1alpha1",
         "kind": "WebhookGateway",
@@ -48,7 +61,7 @@ def _object(plane: Plane, api_version: str, kind: str, spec: Mapping[str, object
         "blockOwnerDeletion": False,
     }
     metadata = {
-        "name": object_name(plane) + suffix,
+        "name": name or object_name(plane),
         "namespace": plane.gateway.namespace,
         "labels": labels_of(plane),
         "annotations": {"hookline.dev/plane": plane.name},
@@ -65,7 +78,7 @@ def _headless(plane: Plane) -> Json:
         "selector": labels_of(plane),
         "ports": ports,
     }
-    return _object(plane, "v1", "Service", spec, "-pods")
+    return _object(plane, "v1", "Service", spec, headless_name(plane))
 
 
 def _service(plane: Plane) -> Json:
@@ -74,7 +87,12 @@ def _service(plane: Plane) -> Json:
 
 
 def _budget(plane: Plane) -> Json:
-    spec = {"maxUnavailable": 1, "selector": {"matchLabels": labels_of(plane)}}
+    spec = {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": labels_of(plane)},
+        # A pod that is not ready anyway must not keep a node from being drained.
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
     return _object(plane, "policy/v1", "PodDisruptionBudget", spec)
 
 
@@ -86,7 +104,7 @@ def _stateful_set(plane: Plane, settings: PodSettings) -> Json:
     if plane.storage_class:
         claim["storageClassName"] = plane.storage_class
     spec: Json = {
-        "serviceName": f"{object_name(plane)}-pods",
+        "serviceName": headless_name(plane),
         "podManagementPolicy": "Parallel",
         "minReadySeconds": 5,
         "updateStrategy": {"type": "RollingUpdate"},

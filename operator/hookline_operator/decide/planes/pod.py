@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hookline_operator.decide.planes.plane import Plane
+from hookline_routes.resource import ObjectKey
 
 Json = dict[str, object]
 
@@ -22,7 +23,11 @@ GRACE_SECONDS = 75
 PLANE_ANNOTATION = "hookline.dev/plane"
 REPORT_PORT_ANNOTATION = "hookline.dev/agent-port"
 
+RUN_DIR = "/run/hookline"
+_CERTIFICATE_DIR = "/etc/hookline/client"
 _USER = 65532
+
+DEFAULT_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class PodSettings:
     """Holds tagKey and agentToken."""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
-    workers: int = 2
+    workers: int = DEFAULT_WORKERS
     """Of the receiver: processes that accept, each with a journal."""
     log_level: str = "INFO"
     trusted_proxies: tuple[str, ...] = ()
@@ -50,7 +55,7 @@ class PodSettings:
     affinity: Mapping[str, object] = field(default_factory=dict)
     priority_class: str = ""
     env: tuple[Mapping[str, object], ...] = ()
-    """Further environment of all three containers."""
+    """Further environment of all three containers, none of `own_variables`."""
 
 
 DEFAULT_RESOURCES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
@@ -99,6 +104,15 @@ def pod_template(plane: Plane, settings: PodSettings, labels: Mapping[str, str])
     return {"metadata": {"labels": {**settings.labels, **labels}, "annotations": annotations}, "spec": spec}
 
 
+def own_variables() -> frozenset[str]:
+    """What the containers get from us, whatever else is set for them."""
+    plane = Plane("default", ObjectKey("", "default"), "", None, None, 0, "", "certificate")
+    settings = PodSettings(image="", trusted_proxies=("10.0.0.0/8",))
+    return frozenset(
+        _receiver_environment(settings) | _forwarder_environment(plane, settings) | _agent_environment(plane, settings)
+    )
+
+
 def _spread(labels: Mapping[str, str]) -> list[Json]:
     return [
         {
@@ -111,11 +125,12 @@ def _spread(labels: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def _receiver(plane: Plane, settings: PodSettings) -> Json:
+def _receiver_environment(settings: PodSettings) -> dict[str, str]:
     environment = {
         "HOOKLINE_RECEIVER_DATA_DIR": "/data",
         "HOOKLINE_RECEIVER_ROUTES_FILE": "/data/routes/receiver.binpb",
-        "HOOKLINE_RECEIVER_RUN_DIR": "/run/hookline",
+        "HOOKLINE_RECEIVER_RUN_DIR": RUN_DIR,
+        "HOOKLINE_RECEIVER_RUN_FOLDER": RUN_DIR,
         "HOOKLINE_RECEIVER_BIND": f"[::]:{HTTP_PORT}",
         "HOOKLINE_RECEIVER_OPS_BIND": f"[::]:{RECEIVER_OPS_PORT}",
         "HOOKLINE_RECEIVER_WORKERS": str(settings.workers),
@@ -124,14 +139,18 @@ def _receiver(plane: Plane, settings: PodSettings) -> Json:
     }
     if settings.trusted_proxies:
         environment["HOOKLINE_RECEIVER_TRUSTED_PROXIES"] = ",".join(settings.trusted_proxies)
+    return environment
+
+
+def _receiver(plane: Plane, settings: PodSettings) -> Json:
     mounts = (
         _data("/data/journal", "journal"),
         _data("/data/routes", "routes/receiver", read_only=True),
         _data("/data/share", "share", read_only=True),
-        {"name": "run", "mountPath": "/run/hookline", "subPath": "receiver"},
+        {"name": "run", "mountPath": RUN_DIR, "subPath": "receiver"},
         {"name": "tmp", "mountPath": "/tmp", "subPath": "receiver"},
     )
-    container = _container("receiver", "hookline_receiver", settings, environment, mounts)
+    container = _container("receiver", "hookline_receiver", settings, _receiver_environment(settings), mounts)
     if plane.resources:
         container["resources"] = {key: dict(value) for key, value in plane.resources.items()}
     container["ports"] = [
@@ -144,28 +163,34 @@ def _receiver(plane: Plane, settings: PodSettings) -> Json:
     return container
 
 
-def _forwarder(plane: Plane, settings: PodSettings) -> Json:
+def _forwarder_environment(plane: Plane, settings: PodSettings) -> dict[str, str]:
     environment = {
         "HOOKLINE_FORWARDER_DATA_DIR": "/data",
         "HOOKLINE_FORWARDER_ROUTES_FILE": "/data/routes/forwarder.binpb",
         "HOOKLINE_FORWARDER_ENDPOINTS_FILE": "/data/routes/endpoints.binpb",
-        "HOOKLINE_FORWARDER_ADMIN_SOCKET": "/run/hookline/admin.sock",
+        "HOOKLINE_FORWARDER_ADMIN_SOCKET": f"{RUN_DIR}/admin.sock",
         "HOOKLINE_FORWARDER_OPS_BIND": f"[::]:{FORWARDER_OPS_PORT}",
         "HOOKLINE_FORWARDER_LOG_LEVEL": settings.log_level,
     }
+    if plane.client_certificate:
+        environment["HOOKLINE_FORWARDER_CLIENT_CERTIFICATE"] = f"{_CERTIFICATE_DIR}/tls.crt"
+        environment["HOOKLINE_FORWARDER_CLIENT_KEY"] = f"{_CERTIFICATE_DIR}/tls.key"
+    return environment
+
+
+def _forwarder(plane: Plane, settings: PodSettings) -> Json:
     mounts: list[Json] = [
         _data("/data/journal", "journal"),
         _data("/data/routes", "routes/forwarder", read_only=True),
         _data("/data/store", "store"),
         _data("/data/share", "share"),
         _data("/data/aside", "aside"),
-        {"name": "run", "mountPath": "/run/hookline", "subPath": "forwarder"},
+        {"name": "run", "mountPath": RUN_DIR, "subPath": "forwarder"},
         {"name": "tmp", "mountPath": "/tmp", "subPath": "forwarder"},
     ]
     if plane.client_certificate:
-        mounts.append({"name": "client-certificate", "mountPath": "/etc/hookline/client", "readOnly": True})
-        environment["HOOKLINE_FORWARDER_CLIENT_CERTIFICATE"] = "/etc/hookline/client/tls.crt"
-        environment["HOOKLINE_FORWARDER_CLIENT_KEY"] = "/etc/hookline/client/tls.key"
+        mounts.append({"name": "client-certificate", "mountPath": _CERTIFICATE_DIR, "readOnly": True})
+    environment = _forwarder_environment(plane, settings)
     container = _container("forwarder", "hookline_receiver.forwarder", settings, environment, mounts)
     container["restartPolicy"] = "Always"
     container["ports"] = [{"name": "forwarder-ops", "containerPort": FORWARDER_OPS_PORT, "protocol": "TCP"}]
@@ -174,8 +199,8 @@ def _forwarder(plane: Plane, settings: PodSettings) -> Json:
     return container
 
 
-def _agent(plane: Plane, settings: PodSettings) -> Json:
-    environment = {
+def _agent_environment(plane: Plane, settings: PodSettings) -> dict[str, str]:
+    return {
         "HOOKLINE_AGENT_DATA_DIR": "/data",
         "HOOKLINE_AGENT_PLANE": plane.name,
         "HOOKLINE_AGENT_NAMESPACE": plane.gateway.namespace,
@@ -188,12 +213,16 @@ def _agent(plane: Plane, settings: PodSettings) -> Json:
         "HOOKLINE_AGENT_OPS_BIND": f"[::]:{AGENT_OPS_PORT}",
         "HOOKLINE_AGENT_LOG_LEVEL": settings.log_level,
     }
+
+
+def _agent(plane: Plane, settings: PodSettings) -> Json:
     mounts = (
         _data("/data/routes", "routes"),
         {"name": "internal", "mountPath": "/etc/hookline/internal", "readOnly": True},
         {"name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp", "subPath": "agent"},
     )
+    environment = _agent_environment(plane, settings)
     container = _container("agent", "hookline_receiver.agent", settings, environment, mounts)
     container["restartPolicy"] = "Always"
     container["ports"] = [

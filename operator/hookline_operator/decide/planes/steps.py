@@ -3,6 +3,9 @@ What to do about one object: what it should be, held against what is there.
 
 An object that is right costs nothing. The number of pods is left to who scales: a StatefulSet whose number is not ours is made
 with a first one, and one whose number was ours keeps it when another takes over.
+
+Objects are applied, never created or updated otherwise: who writes a field in another way owns it beside the one who applies,
+and it would stay when it is taken out of the wish.
 """
 
 import copy
@@ -12,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hookline_operator.decide.planes.difference import difference
+from hookline_operator.decide.planes.difference import difference, differences
 from hookline_operator.decide.planes.manifests import MANAGER
 from hookline_operator.decide.planes.pod import Json
 
@@ -24,11 +27,10 @@ class Action(StrEnum):
     """What is to be done."""
 
     NOTHING = "nothing"
-    CREATE = "create"
-    """Made with the first number of pods, then applied: who makes a field owns it apart from who applies."""
     APPLY = "apply"
+    """A StatefulSet that is not there yet gets its first number of pods, which is handed over then."""
     HAND_OVER = "hand over"
-    """Write the number of pods that is there through the scale subresource, then apply without it."""
+    """The number of pods is ours, and should not be: give it to another owner, then apply without it."""
     REFUSE = "refuse"
     """Somebody else's object bears the name."""
 
@@ -40,12 +42,17 @@ class Step:
     action: Action
     wish: Json
     """The object as it is to be applied."""
-    why: str = ""
-    """The path of the field that differs; for REFUSE the reason, for people."""
+    differs: tuple[str, ...] = ()
+    """The paths of the fields that differ; ("",) where it is not there at all."""
     remark: str = ""
-    """Part of the wish that can't be had, for people; "" for none."""
+    """What can't be had, and why, for people; "" for nothing."""
     replicas: int = 0
-    """For CREATE of a StatefulSet the first number of pods, for HAND_OVER the number that is there."""
+    """For HAND_OVER the number of pods that is there."""
+
+    @property
+    def digest(self) -> str:
+        """Of the wish."""
+        return str(_mapping(_mapping(self.wish["metadata"])["annotations"])[WISH_ANNOTATION])
 
 
 def step(wanted: Mapping[str, object], there: Mapping[str, object] | None, first_replicas: int) -> Step:
@@ -53,25 +60,43 @@ def step(wanted: Mapping[str, object], there: Mapping[str, object] | None, first
     wish, remark = _possible(dict(wanted), there)
     wish = _signed(wish)
     if there is None:
-        return Step(Action.CREATE, wish, "is not there", remark, first_replicas)
+        return Step(Action.APPLY, _with_replicas(wish, first_replicas), ("",), remark)
     stranger = _stranger(wish, there)
     if stranger:
-        return Step(Action.REFUSE, wish, stranger, remark)
-    different = difference(wish, there) or ("" if _is_applied(there) else "is not applied yet")
-    if not different:
-        return Step(Action.NOTHING, wish, "", remark)
+        return Step(Action.REFUSE, wish, (), stranger)
+    differs = tuple(differences(wish, there)) or (() if _entries(there) else ("metadata.managedFields",))
     if _gives_up_replicas(wish, there):
-        return Step(Action.HAND_OVER, wish, different, remark, _replicas(there))
-    return Step(Action.APPLY, wish, different, remark)
+        return Step(Action.HAND_OVER, wish, (*differs, "spec.replicas"), remark, _replicas(there))
+    return Step(Action.APPLY if differs else Action.NOTHING, wish, differs, remark)
 
 
-def with_replicas(wish: Mapping[str, object], replicas: int) -> Json:
-    """*wish* with a number of pods, if it is a StatefulSet that has none."""
-    made = dict(wish)
-    spec = wish["spec"]
-    if wish["kind"] == "StatefulSet" and isinstance(spec, Mapping) and "replicas" not in spec:
-        made["spec"] = {**spec, "replicas": replicas}
-    return made
+def handed_over(wish: Mapping[str, object], replicas: int) -> Json:
+    """What another owner applies, so that the number of pods stays when the first one leaves it out."""
+    metadata = _mapping(wish["metadata"])
+    return {
+        "apiVersion": wish["apiVersion"],
+        "kind": wish["kind"],
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": {"replicas": replicas},
+    }
+
+
+def belongs_to(there: Mapping[str, object], uid: str) -> bool:
+    """Whether its controller has that uid."""
+    return any(each.get("controller") and each.get("uid") == uid for each in _owners(there))
+
+
+def may_pass(there: Mapping[str, object]) -> bool:
+    """Whether another's object may be gone in a moment: it goes already, or was a gateway's that is there no more."""
+    deleting = "deletionTimestamp" in _mapping(there.get("metadata"))
+    return deleting or any(each.get("controller") and each.get("kind") == "WebhookGateway" for each in _owners(there))
+
+
+def _with_replicas(wish: Json, replicas: int) -> Json:
+    spec = _mapping(wish["spec"])
+    if wish["kind"] != "StatefulSet" or "replicas" in spec:
+        return wish
+    return {**wish, "spec": {**spec, "replicas": replicas}}
 
 
 def _possible(wanted: Json, there: Mapping[str, object] | None) -> tuple[Json, str]:
@@ -84,7 +109,8 @@ def _possible(wanted: Json, there: Mapping[str, object] | None) -> tuple[Json, s
         return wanted, ""
     kept = copy.deepcopy(current.get("volumeClaimTemplates"))
     wish = {**wanted, "spec": {**spec, "volumeClaimTemplates": kept}}
-    return wish, f"volumes stay as they were made: {path} of a StatefulSet can't be changed"
+    name = _mapping(wanted["metadata"])["name"]
+    return wish, f"volumes stay as they were made: {path} of StatefulSet {name} can't be changed"
 
 
 def _signed(wish: Json) -> Json:
@@ -102,6 +128,8 @@ def _stranger(wish: Mapping[str, object], there: Mapping[str, object]) -> str:
         return f"{name} is there already, and was not made for this gateway: rename or remove it"
     if controller.get("uid") != wanted["uid"]:
         return f"{name} belongs to the {controller.get('kind')} {controller.get('name')} (uid {controller.get('uid')})"
+    if "deletionTimestamp" in _mapping(there.get("metadata")):
+        return f"{name} is being deleted"
     return ""
 
 
@@ -115,10 +143,6 @@ def _entries(there: Mapping[str, object]) -> list[Mapping[str, object]]:
     fields = _mapping(there.get("metadata")).get("managedFields")
     every = [each for each in fields if isinstance(each, Mapping)] if isinstance(fields, Sequence) else []
     return [each for each in every if each.get("manager") == MANAGER and each.get("operation") == "Apply"]
-
-
-def _is_applied(there: Mapping[str, object]) -> bool:
-    return bool(_entries(there))
 
 
 def _gives_up_replicas(wish: Mapping[str, object], there: Mapping[str, object]) -> bool:
