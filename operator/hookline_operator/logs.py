@@ -14,9 +14,13 @@ _LEAST = {
     "kopf._core.reactor.running": logging.ERROR,
     # Says that ReferenceGrants are not there, where nobody has installed them.
     "kopf._core.reactor.observation": logging.ERROR,
-    # An API server that is away costs it eight lines a second; sweeps and the Lease say so too.
-    "kopf._cogs.clients": logging.CRITICAL,
 }
+_ATTEMPT = "Request attempt"
+
+
+def matters(record: logging.LogRecord) -> bool:
+    """Not kopf's attempts: an API server that is away costs eight lines a second; sweeps and the Lease say so too."""
+    return not (record.name.startswith("kopf.") and record.getMessage().startswith(_ATTEMPT))
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,6 +45,7 @@ def configure(level: str, stream: TextIO = sys.stderr) -> None:
     """Send all logs of this process to *stream*, from *level* on; of kopf, which tells of each event, what is wrong."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(matters)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(level)))
     for name, least in _LEAST.items():

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 LOAD_AGAIN_AFTER = 1.0
 """Seconds until the first lists are tried again after one has failed."""
+GATEWAY_AGAIN_AFTER = 5.0
+"""Seconds until the default gateway is tried again after it could not be written."""
 LEASE_CALL = Limits(seconds=1.5, attempts=1)
 
 
@@ -105,6 +107,7 @@ class Operator:
     async def _lead(self, term: int) -> None:
         """One term."""
         lanes = self._lanes_of(await self._installation.make_internal())
+        await self._make_gateway()
         lanes.add(everything(self._cluster))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_gateway())
@@ -129,14 +132,20 @@ class Operator:
 
     async def _keep_gateway(self) -> None:
         while True:
-            self._gateway_missing.clear()
-            try:
-                await self._installation.make_default_gateway()
-            except ApiError as error:
-                log.warning("default gateway not written", extra={"error": str(error)})
-                await asyncio.sleep(5)
-                continue
             await self._gateway_missing.wait()
+            if not await self._make_gateway():
+                await asyncio.sleep(GATEWAY_AGAIN_AFTER)
+
+    async def _make_gateway(self) -> bool:
+        """Whether the default gateway is as it should be."""
+        self._gateway_missing.clear()
+        try:
+            await self._installation.make_default_gateway()
+        except ApiError as error:
+            log.error("default gateway not written", extra={"error": str(error)})
+            self._gateway_missing.set()
+            return False
+        return True
 
     def _on_change(self, change: Change) -> None:
         self._authorities.note(change)

@@ -1,4 +1,4 @@
-"""Several calls at the same time, whose first error ends them all."""
+"""Several calls at the same time, all of which are waited for."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -8,10 +8,14 @@ T = TypeVar("T")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each returns, in order; the first error as it is, when all others have ended."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in coroutines]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    """
+    What each returns, in order; the first error, if there was one, when all have ended.
+
+    One that fails does not cancel the others: what they find is of use, and a connection that is cancelled while it is
+    being made is not closed before the garbage is collected.
+    """
+    results = await asyncio.gather(*coroutines, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
