@@ -1,6 +1,7 @@
 """Makes the lanes, lets them know each other, and tells them what concerns them."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,19 +10,26 @@ from uuid import uuid4
 
 from hookline_operator.agents.directory import AgentDirectory
 from hookline_operator.apply.api import Api
+from hookline_operator.apply.credentials import CredentialsLane
 from hookline_operator.apply.endpoint_tables import EndpointTables
 from hookline_operator.apply.endpoints import EndpointsLane, Pace
 from hookline_operator.apply.events import Events
-from hookline_operator.apply.installation import Internal
+from hookline_operator.apply.installation import Internal, Misconfigured
+from hookline_operator.apply.planes import PlanesLane
 from hookline_operator.apply.routes import Listeners, RoutesLane, RoutesSettings
 from hookline_operator.apply.status import StatusLane, StatusPace
+from hookline_operator.decide.planes.pod import PodSettings
+from hookline_operator.decide.planes.pod_settings import PodSettingsError, read_pod_settings
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.dependents import Keys
 from hookline_operator.observe.objects import Change, Pod
 from hookline_operator.ops import LaneState
 from hookline_operator.ports import Lane
+from hookline_operator.resource_types import SUBSCRIPTIONS
 from hookline_operator.settings import Settings
 from hookline_operator.work import WorkQueue
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -43,6 +51,8 @@ class Parts:
     """Writes while this replica leads, and no longer."""
     verify: Callable[..., Awaitable[object]]
     internal: Internal
+    pods: PodSettings | None = None
+    """What receiver pods are to be like; None: the operator makes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,10 @@ def make_lanes(parts: Parts) -> Lanes:
 
     def tell_status(keys: Iterable[tuple[str, Any]]) -> None:
         status.add(keys)
+        if planes:
+            planes.routes_changed(keys)
+        # Who is attached from now on may need a credential.
+        credentials.add([key for kind, key in keys if kind == SUBSCRIPTIONS.kind])
 
     def tell_endpoints(planes: frozenset[str]) -> None:
         endpoints.routes_changed(planes)
@@ -118,13 +132,49 @@ def make_lanes(parts: Parts) -> Lanes:
         settings.namespace,
         lambda: parts.internal.agent_token,
         on_served=lambda plane, shards: status.served_changed(plane, shards),
-        on_used=lambda uids: None,
+        on_used=lambda uids: credentials.used(uids),
+    )
+    pods = parts.pods
+    planes = (
+        PlanesLane(cluster, routes, directory, api, pods, on_change=lambda keys: status.add(keys)) if pods else None
     )
     events = Events(api, instance=settings.name, now=_now, new_id=lambda: uuid4().hex[:12])
     pace = StatusPace(per_second=settings.status_per_second, burst=max(1, round(2 * settings.status_per_second)))
-    status = StatusLane(cluster, routes, directory, endpoints, api, events, now=_now, pace=pace)
-    lanes: dict[str, Lane[Any]] = {"routes": routes, "endpoints": endpoints, "status": status}
+    credentials = CredentialsLane(
+        cluster, routes, directory, api, events, now=_now, on_change=lambda keys: status.add(keys)
+    )
+    status = StatusLane(
+        cluster,
+        routes,
+        directory,
+        endpoints,
+        api,
+        events,
+        now=_now,
+        contributors=(credentials, planes) if planes else (credentials,),
+        pace=pace,
+    )
+    lanes: dict[str, Lane[Any]] = {
+        "routes": routes,
+        "endpoints": endpoints,
+        "credentials": credentials,
+        "status": status,
+    }
+    if planes:
+        lanes["planes"] = planes
     return Lanes(lanes, directory, routes.has_published)
+
+
+def pod_settings(settings: Settings) -> PodSettings | None:
+    """What receiver pods are to be like; None if nothing is said of them: then they are others' business."""
+    path = settings.pod_settings
+    if path is None:
+        log.info("no pod settings, so that no receiver pods are made: HOOKLINE_OPERATOR_POD_SETTINGS names the file")
+        return None
+    try:
+        return read_pod_settings(path.read_text(encoding="utf-8"))
+    except (OSError, PodSettingsError) as error:
+        raise Misconfigured(f"pod settings {path}: {error}") from error
 
 
 def _now() -> datetime:

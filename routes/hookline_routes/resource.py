@@ -204,6 +204,16 @@ class ScalingSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationSpec:
+    """When credentials that the operator makes are replaced; nanoseconds."""
+
+    interval: int = 0
+    """Age; 0: only on request."""
+    overlap: int = 24 * 3600 * 10**9
+    """For how long the old one is accepted once the new one is in use."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataPlaneSpec:
     """Whose pods receive, and how many of them where they are the subscription's own."""
 
@@ -228,6 +238,8 @@ class WebhookSubscription:
     retain_dead: int
     suspend: bool
     data_plane: DataPlaneSpec
+    rotation: RotationSpec = RotationSpec()
+    """Means nothing where it names Secrets."""
     origin: Origin | None = field(default=None, compare=False, repr=False)
 
 

@@ -131,14 +131,23 @@ def _declared(
 
 
 def read_secret(body: Body) -> SeenSecret | None:
-    """A Secret of type kubernetes.io/basic-auth."""
+    """A Secret of type kubernetes.io/basic-auth; one that is being deleted is as good as gone, whatever still holds it."""
     seen = identity(body)
     secret = read_authority_secret(body)
-    if seen is None or secret is None or secret.type != BASIC_AUTH:
+    if seen is None or secret is None or secret.type != BASIC_AUTH or is_going(body):
         return None
+    return SeenSecret(seen.key, seen.resource_version, secret, owner_uid(body))
+
+
+def owner_uid(body: Body) -> str:
+    """uid of the WebhookSubscription that owns the object; "" if none does."""
     owners = (_mapping(owner) for owner in _list(_mapping(body.get("metadata")).get("ownerReferences")))
-    owner = next((_text(each.get("uid")) for each in owners if each.get("kind") == types.SUBSCRIPTIONS.kind), "")
-    return SeenSecret(seen.key, seen.resource_version, secret, owner)
+    return next((_text(each.get("uid")) for each in owners if each.get("kind") == types.SUBSCRIPTIONS.kind), "")
+
+
+def is_going(body: Body) -> bool:
+    """Whether it is being deleted."""
+    return "deletionTimestamp" in _mapping(body.get("metadata"))
 
 
 def read_authority_secret(body: Body) -> Secret | None:

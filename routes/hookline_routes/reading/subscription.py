@@ -11,12 +11,14 @@ from hookline_routes.resource import (
     GatewayRef,
     Metadata,
     PlaneMode,
+    RotationSpec,
     SecretRef,
     WebhookSubscription,
 )
-from hookline_routes.units import SECOND
+from hookline_routes.units import SECOND, format_duration
 
 MAX_SECRET_REFS = 4
+MAX_ROTATION_INTERVAL, MAX_OVERLAP = 17520 * HOUR, 720 * HOUR
 MAX_PATH = 512
 _PATH = Pattern(
     re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*"),
@@ -30,12 +32,13 @@ def read_subscription(fields: Fields, metadata: Metadata, report: Report) -> Web
     """The subscription; what is wrong with it goes into *report*."""
     spec = fields.section("spec", required=True)
     deduplication, retention = spec.section("deduplication"), spec.section("retention")
+    secret_refs, rotation = _credentials(spec)
     subscription = WebhookSubscription(
         metadata=metadata,
         gateway_ref=_gateway_ref(spec.section("gatewayRef")),
         path=_path(spec, metadata),
         app_ids=spec.texts("appIds", _APP_ID, 64),
-        secret_refs=_secret_refs(spec),
+        secret_refs=secret_refs,
         routes=read_routes(spec, metadata.namespace),
         deduplication_window=deduplication.duration("window", SECOND, 168 * HOUR, HOUR),
         rate_limit=read_rate_limit(spec),
@@ -43,6 +46,7 @@ def read_subscription(fields: Fields, metadata: Metadata, report: Report) -> Web
         retain_dead=retention.duration("dead", HOUR, 2160 * HOUR, 168 * HOUR),
         suspend=spec.boolean("suspend", False),
         data_plane=_data_plane(spec),
+        rotation=rotation,
         origin=report.origin,
     )
     for section in (deduplication, retention, spec):
@@ -69,15 +73,31 @@ def _path(spec: Fields, metadata: Metadata) -> str:
     return path
 
 
-def _secret_refs(spec: Fields) -> tuple[SecretRef, ...]:
+def _credentials(spec: Fields) -> tuple[tuple[SecretRef, ...], RotationSpec]:
     auth = spec.section("auth")
     basic = auth.section("basic")
     refs = basic.objects("secretRefs", 0, MAX_SECRET_REFS, _secret_ref)
     if len({ref.name for ref in refs}) < len(refs):
         basic.wrong("secretRefs", "must name each Secret once")
+    if refs and basic.has("rotation"):
+        basic.wrong("rotation", "must be absent where secretRefs name Secrets: only what the operator made is rotated")
+    rotation = _rotation(basic.section("rotation"))
     basic.close()
     auth.close()
-    return refs
+    return refs, rotation
+
+
+def _rotation(fields: Fields) -> RotationSpec:
+    usual = RotationSpec()
+    spec = RotationSpec(
+        fields.duration("interval", HOUR, MAX_ROTATION_INTERVAL, usual.interval),
+        fields.duration("overlap", 0, MAX_OVERLAP, usual.overlap),
+    )
+    if spec.interval and spec.overlap >= spec.interval:
+        limit, got = format_duration(spec.interval), format_duration(spec.overlap)
+        fields.wrong("overlap", f"must be shorter than interval ({limit}), got {got}")
+    fields.close()
+    return spec
 
 
 def _secret_ref(fields: Fields) -> SecretRef:
