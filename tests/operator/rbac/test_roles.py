@@ -10,7 +10,8 @@ from support.kubernetes.process import Process
 from support.rbac import AGENT, OPERATOR, Right, account, await_rights, granted, may
 
 READ = ("get", "list", "watch")
-MANAGE = (*READ, "create", "patch", "delete")
+MAKE = (*READ, "create", "delete")
+KEEP = ("get", "list", "create", "patch", "delete")
 OURS = "hookline.dev"
 CLUSTER = {
     f"{OURS}/webhooksubscriptions": READ,
@@ -30,11 +31,10 @@ OWN = {
     f"{OURS}/routetables": ("get", "list", "create", "update", "delete"),
     f"{OURS}/endpointtables": ("get", "list", "create", "update", "delete"),
     "coordination.k8s.io/leases": ("create",),
-    "apps/statefulsets": MANAGE,
-    "apps/statefulsets/scale": ("patch",),
+    "apps/statefulsets": KEEP,
     "/services": ("create", "patch", "delete"),
-    "autoscaling/horizontalpodautoscalers": MANAGE,
-    "policy/poddisruptionbudgets": MANAGE,
+    "autoscaling/horizontalpodautoscalers": KEEP,
+    "policy/poddisruptionbudgets": KEEP,
 }
 AGENTS = {f"{OURS}/routetables": ("list", "watch"), f"{OURS}/endpointtables": ("list", "watch")}
 
@@ -54,7 +54,7 @@ def test_the_operator_may_do_this_and_nothing_else(ruled: ControlPlane, everybod
     """Whoever takes over its pod has what it has."""
     found = granted(ruled.api(), account("hookline", OPERATOR), ["hookline", "acme"]) - everybodys
 
-    assert found == those("", CLUSTER | {"/secrets": MANAGE}) | those("hookline", OWN)
+    assert found == those("", CLUSTER | {"/secrets": MAKE}) | those("hookline", OWN)
 
 
 def test_a_narrow_operator_reads_the_secrets_of_named_namespaces_alone(
@@ -63,7 +63,7 @@ def test_a_narrow_operator_reads_the_secrets_of_named_namespaces_alone(
     """A platform team may not want to give it the whole cluster's."""
     found = granted(ruled.api(), account("narrow", OPERATOR), ["narrow", "acme", "globex"]) - everybodys
 
-    secrets = those("acme", {"/secrets": MANAGE}) | those("narrow", {"/secrets": MANAGE})
+    secrets = those("acme", {"/secrets": MAKE}) | those("narrow", {"/secrets": MAKE})
     assert found == those("", CLUSTER) | those("narrow", OWN) | secrets
 
 
