@@ -21,6 +21,7 @@ BENCHES = {
     "pipeline": "from the journal to the handlers, step by step",
     "fairness": "a healthy route alone, and beside one that hangs and one that refuses all",
     "routes": "swapping in a change of one subscription of 10,000, in one file and in parts",
+    "turns": "what the operator's routes cost as their number grows: all, one turn, one shard",
     "agent": "an agent from cold beside a real API server: time and memory",
     "sustained": "accept, carry, deliver and settle at once, and beside a backlog",
 }

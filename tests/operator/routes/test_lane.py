@@ -1,12 +1,14 @@
 """The routes lane: what it publishes, when, and what it leaves alone."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
 
 from hookline_operator.apply.api import NotLeading, Refused, Unavailable
 from hookline_operator.resource_types import ROUTE_TABLES
+from hookline_routes import expression
 from hookline_routes.resource import ObjectKey, ServiceRef
 from hookline_routes.shard import shard_of, spec_of, split
 from support.route_lane import (
@@ -26,6 +28,10 @@ from support.route_lane import (
 from support.routes import a_route
 
 CHAT = ObjectKey("acme", "chat")
+
+
+def judged_so_far() -> int:
+    return expression._judged.cache_info().misses
 
 
 def a_world(count: int = 1, **gateway: object) -> World:
@@ -726,3 +732,22 @@ async def test_a_conflict_is_answered_by_reading_and_verifying_before_writing() 
     assert replica.verified == verified + 1
     assert log == ["replace", "verify", "replace"]
     assert api.entries()["acme/chat"].endpoint.suspended
+
+
+async def test_expressions_are_judged_ahead_by_a_replica_that_waits() -> None:
+    """They are the slow part of compiling: taking over must not wait for them."""
+    match = {"expression": "event.data.never_seen_before == 'x'"}
+    replica = Replica(TablesMemory(), a_world())
+    replica.put(a_subscription_body(routes=[a_route(match=match)]))
+    before = judged_so_far()
+    preparing = asyncio.create_task(replica.lane.prepare())
+
+    await until(lambda: judged_so_far() > before, "it is judged")
+    preparing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await preparing
+
+    before = judged_so_far()
+    async with replica:
+        await settled(replica)
+    assert judged_so_far() == before
