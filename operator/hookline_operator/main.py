@@ -27,7 +27,7 @@ from hookline_operator.observe.objects import Change, KindName
 from hookline_operator.observe.verification import Verification
 from hookline_operator.ops import OperatorState, OpsServer
 from hookline_operator.settings import Settings, ops_address
-from hookline_operator.wiring import Lanes, Parts, make_lanes
+from hookline_operator.wiring import Lanes, Parts, make_lanes, pod_settings
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Operator:
         self._feeds = Feeds(self._cluster, log_in, self._on_change)
         self._installation = Installation(self._api, settings.namespace, _gateway_spec(settings))
         self._ops = OpsServer(ops_address(settings.ops_bind), self._state, self._verification)
+        self._pods = pod_settings(settings)
         self._lanes: Lanes | None = None
         self._lanes_made = asyncio.Event()
         self._gateway_missing = asyncio.Event()
@@ -117,7 +118,7 @@ class Operator:
         """Made once: what they know is of use to the next term."""
         if self._lanes is None:
             verify = self._verification.verify
-            self._lanes = make_lanes(Parts(self._settings, self._cluster, self._api, verify, internal))
+            self._lanes = make_lanes(Parts(self._settings, self._cluster, self._api, verify, internal, self._pods))
             self._lanes_made.set()
         return self._lanes
 
