@@ -1,0 +1,456 @@
+"""
+A cluster in which the product runs, and tenants who use it as people do: with kubectl, a password and an HTTP client.
+
+    with running_installation(...) as cluster:
+        acme = cluster.tenant("acme")
+        notifier = acme.handler("notifier")
+        acme.apply(manifest)
+        acme.wait("Ready")
+        acme.post(an_event_of("m-1")).statuses        # one answer of each receiver pod
+
+What decides is what the receiver pods answer and what handlers get; statuses are read with kubectl.
+"""
+
+import base64
+import http.client
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hookline_kit.event import Event
+from hookline_kit.outcome import Accepted, Outcome
+from hookline_kit.server import TLS, Server, ServerSettings
+from hookline_operator.decide.planes.pod import HTTP_PORT
+from support.certificates import Certificates, make_certificates
+from support.cometchat import body_of, changed, sample
+from support.kubernetes.api import Object
+from support.kubernetes.background import Background
+from support.kubernetes.guard import Guard
+from support.kubernetes.installation import Installation, Operator, install
+from support.kubernetes.network import Address, Network
+from support.kubernetes.node import CONTROLLERS, Node
+from support.kubernetes.objects import a_pod, a_service, run_pod
+from support.kubernetes.plane import ControlPlane, KubectlFailed
+from support.kubernetes.pod import RunningPod
+from support.kubernetes.process import Processes
+from support.manifests import PASSWORD, USERNAME, as_yaml
+from support.waiting import until_sync
+
+ACME = Path(__file__).parents[2] / "examples" / "acme.yaml"
+APP_ID = "26753af2c0d24b10"
+HOST = "hooks.example.com"
+PORT = 9000
+"""Of handlers, in acme.yaml."""
+ELSEWHERE = "elsewhere"
+"""The node of the handlers' Pods: they run in the test itself."""
+CLIENT_SECRET = "hookline-client"
+
+Credential = tuple[str, str]
+
+
+def acme_yaml(namespace: str = "acme", *kinds: str) -> str:
+    """The example as it is, in another namespace; only the objects of these *kinds*, if any are given."""
+    text = ACME.read_text(encoding="utf-8")
+    objects = [each for each in yaml.safe_load_all(text) if not kinds or each["kind"] in kinds]
+    if namespace == "acme" and not kinds:
+        return text
+    moved = as_yaml(*objects).replace("namespace: acme", f"namespace: {namespace}")
+    return moved.replace("notifier.acme.svc", f"notifier.{namespace}.svc").replace(
+        "namespace: platform", f"namespace: {platform_of(namespace)}"
+    )
+
+
+def platform_of(namespace: str) -> str:
+    """Where the example's handler of another team runs."""
+    return "platform" if namespace == "acme" else f"{namespace}-platform"
+
+
+def acme_gateway() -> Object:
+    """The spec of the example's gateway."""
+    (found,) = yaml.safe_load_all(acme_yaml("acme", "WebhookGateway"))
+    return dict(found["spec"])
+
+
+def an_event(message: str, trigger: str = "message_sent", *, app_id: str = APP_ID, **changes: Any) -> bytes:
+    """A text message between two users, as CometChat sends it; *changes* of the message's own fields."""
+    payload = {**changed(sample("message_sent"), "data.message.id", message), "appId": app_id, "trigger": trigger}
+    for name, value in changes.items():
+        payload = changed(payload, f"data.message.{name}", value)
+    return body_of(payload)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a receiver pod said."""
+
+    pod: str
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass
+class Inbox:
+    """A handler in the test's own process; keeps what it accepts."""
+
+    events: list[Event] = field(default_factory=list)
+    answer: Callable[[Event], Outcome] = lambda event: Accepted()
+    server: Server | None = None
+
+    async def handle(self, events: Sequence[Event]) -> Mapping[str, Outcome]:
+        """As the handler kit asks."""
+        outcomes = {event.delivery_id: self.answer(event) for event in events}
+        self.events.extend(event for event in events if isinstance(outcomes[event.delivery_id], Accepted))
+        return outcomes
+
+    def messages(self, route: str = "") -> list[str]:
+        """Ids of the messages that came (by *route*, if given), in their order."""
+        return [_message_of(event) for event in list(self.events) if route in ("", event.route)]
+
+    def got(self, *messages: str, route: str = "") -> bool:
+        """Whether all of these have come."""
+        return set(messages) <= set(self.messages(route))
+
+
+def _message_of(event: Event) -> str:
+    return str(event.json()["data"]["message"]["id"])
+
+
+@dataclass
+class Cluster:
+    """A control plane with controllers, a node, the operator and its receiver pods."""
+
+    installation: Installation
+    node: Node
+    operator: Operator
+    certificates: Certificates
+    """The gateway's client certificate and its authority."""
+    folder: Path
+    background: Background
+    suffix: str = ""
+    """Of all tenants' namespaces: so that tests can be run again in the same cluster."""
+    _ports: dict[tuple[str, int], int] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _servers: list[Server] = field(default_factory=list)
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The API server."""
+        return self.installation.plane
+
+    @property
+    def network(self) -> Network:
+        """Where pods are."""
+        return self.installation.network
+
+    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 60.0) -> str:
+        """As the platform's administrator, in the installation's namespace."""
+        return self.plane.kubectl(*arguments, input=input, namespace=self.installation.namespace, timeout=timeout)
+
+    def apply(self, *things: str | Object) -> None:
+        """`kubectl apply` of texts and objects, each in its own namespace."""
+        for thing in things:
+            self.plane.kubectl("apply", "-f", "-", input=thing if isinstance(thing, str) else as_yaml(thing))
+
+    def tenant(self, namespace: str, labels: Mapping[str, str] | None = None) -> "Tenant":
+        """One in a namespace of its own, with the namespace of another team beside it."""
+        namespace += self.suffix
+        for name in (namespace, platform_of(namespace)):
+            metadata = {"name": name, "labels": {**(labels or {})}}
+            self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        return Tenant(self, namespace)
+
+    def pods(self) -> list[RunningPod]:
+        """The shared plane's, ready."""
+        return self.node.ready(self.installation.namespace)
+
+    def reach(self, address: str, port: int = HTTP_PORT) -> int:
+        """The port of this machine that leads there."""
+        if (address, port) not in self._ports:
+            self._ports[address, port] = self.network.reach(address, port)
+        return self._ports[address, port]
+
+    def serve(self, inbox: Inbox, tls: TLS | None = None) -> Address:
+        """Let *inbox* listen at an address of a pod, on the port of the example's handlers."""
+        server = Server(inbox.handle, ServerSettings(host="127.0.0.1", port=0, tls=tls, notice=0.0, grace=1.0))
+        self.background.run(server.start())
+        self._servers.append(server)
+        inbox.server = server
+        return self.network.expose(server.port, at_port=PORT)
+
+    def post(self, pod: RunningPod, path: str, body: bytes, credential: Credential | None, host: str = HOST) -> Answer:
+        """One request to one receiver pod."""
+        headers = {"Host": host, "Content-Type": "application/json"}
+        if credential is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(credential).encode()).decode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.reach(pod.address), timeout=20)
+        try:
+            connection.request("POST", path, body=body, headers=headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            return Answer(pod.name, answer.status, dict(answer.headers), _decoded(content))
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """End the handlers."""
+        for server in self._servers:
+            self.background.run(server.stop())
+        self.background.close()
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content
+
+
+@dataclass
+class Tenant:
+    """A team with a namespace."""
+
+    cluster: Cluster
+    namespace: str
+    inboxes: dict[str, Inbox] = field(default_factory=dict)
+    _pods: dict[tuple[str, str], dict[str, Address]] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Of the example's subscription."""
+        return f"/{self.namespace}/chat"
+
+    @property
+    def platform(self) -> str:
+        """The namespace of the other team."""
+        return platform_of(self.namespace)
+
+    def apply(self, *things: str | Object) -> None:
+        """`kubectl apply` of texts and objects."""
+        self.cluster.apply(*things)
+
+    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 60.0) -> str:
+        """In the tenant's namespace."""
+        return self.cluster.plane.kubectl(*arguments, input=input, namespace=self.namespace, timeout=timeout)
+
+    def patch(self, spec: Object, name: str = "chat") -> None:
+        """`kubectl patch` of a subscription's spec."""
+        self.kubectl("patch", "webhooksubscription", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def manifest(self, kind: str) -> Object:
+        """The example's object of that kind, in this namespace."""
+        (found,) = yaml.safe_load_all(acme_yaml(self.namespace, kind))
+        return dict(found)
+
+    def change_routes(self, change: Callable[[list[Object]], object]) -> float:
+        """Change the example's routes; seconds until all receivers serve them so, by the status."""
+        routes = self.subscription()["spec"]["routes"]
+        change(routes)
+        begun = time.monotonic()
+        self.patch({"routes": routes})
+        self.wait("Programmed")
+        return time.monotonic() - begun
+
+    def new_inbox(self) -> Inbox:
+        """One that no Service leads to yet."""
+        return Inbox()
+
+    def subscription(self, name: str = "chat") -> Object:
+        """As it is now."""
+        found: Object = json.loads(self.kubectl("get", "webhooksubscription", name, "-o", "json"))
+        return found
+
+    def conditions(self, name: str = "chat") -> dict[str, Object]:
+        """By type; none before the operator has spoken of this generation."""
+        found = self.subscription(name)
+        generation = found["metadata"]["generation"]
+        conditions = found.get("status", {}).get("conditions", [])
+        return {each["type"]: each for each in conditions if each["observedGeneration"] == generation}
+
+    def says(self, kind: str, status: str, reason: str = "", name: str = "chat") -> bool:
+        """Whether the condition of that type is so, for the object as it is now."""
+        found = self.conditions(name).get(kind, {})
+        return found.get("status") == status and reason in ("", found.get("reason"))
+
+    def wait(self, condition: str = "Ready", name: str = "chat", within: int = 30) -> None:
+        """`kubectl wait`."""
+        arguments = ("wait", f"--for=condition={condition}", f"--timeout={within}s", f"webhooksubscription/{name}")
+        try:
+            self.kubectl(*arguments, timeout=within + 30)
+        except KubectlFailed as error:
+            raise AssertionError(f"{error}\n{self.story()}") from None
+
+    def handler(self, name: str, namespace: str = "", *, tls: bool = False, pods: int = 1) -> Inbox:
+        """A Service with so many Pods, which all are the inbox that is given back."""
+        namespace = namespace or self.namespace
+        inbox = self.inboxes.setdefault(f"{namespace}/{name}", Inbox())
+        self.apply(a_service(namespace, name, PORT))
+        for index in range(pods):
+            self.add_pod(name, f"{name}-{index}", namespace, inbox=inbox, tls=self.tls(name, namespace) if tls else None)
+        return inbox
+
+    def inbox(self, name: str) -> Inbox:
+        """Of the Service of that name, in either namespace."""
+        (found,) = [inbox for key, inbox in self.inboxes.items() if key.endswith(f"/{name}")]
+        return found
+
+    def tls(self, name: str, namespace: str, folder: str = "tls") -> TLS:
+        """A server certificate for the Service from an authority of its own; the gateway's clients only."""
+        certificates = make_certificates(self.cluster.folder / namespace / name / folder, f"{name}.{namespace}.svc")
+        return TLS(certificates.server.certificate, certificates.server.key, self.cluster.certificates.authority)
+
+    def add_pod(
+        self, service: str, pod: str, namespace: str = "", *, inbox: Inbox, tls: TLS | None = None
+    ) -> Address:
+        """A ready Pod that the Service selects."""
+        namespace = namespace or self.namespace
+        address = self.cluster.serve(inbox, tls)
+        run_pod(self.cluster.plane.admin, a_pod(namespace, pod, {"app": service}, nodeName=ELSEWHERE), address.host)
+        self._pods.setdefault((namespace, service), {})[pod] = address
+        return address
+
+    def remove_pod(self, service: str, pod: str, namespace: str = "") -> None:
+        """The Pod goes, and what listened at its address."""
+        namespace = namespace or self.namespace
+        self.kubectl("delete", "pod", pod, "--namespace", namespace, "--force", "--grace-period=0")
+        self.cluster.network.end(self._pods[namespace, service].pop(pod))
+
+    def post(
+        self,
+        body: bytes,
+        credential: Credential | None = (USERNAME, PASSWORD),
+        *,
+        name: str = "chat",
+        path: str = "",
+        host: str = HOST,
+    ) -> list[Answer]:
+        """The same to every receiver pod."""
+        path = path or f"/{self.namespace}/{name}"
+        return [self.cluster.post(pod, path, body, credential, host) for pod in self.cluster.pods()]
+
+    def statuses(self, credential: Credential | None = (USERNAME, PASSWORD), **options: Any) -> set[int]:
+        """What all receivers answer to a fresh event."""
+        return {answer.status for answer in self.post(an_event(fresh()), credential, **options)}
+
+    def send(self, message: str, **changes: Any) -> None:
+        """An event of the message *message* to the first receiver, which accepts it."""
+        pod, event = self.cluster.pods()[0], an_event(message, **changes)
+        answer = self.cluster.post(pod, self.path, event, (USERNAME, PASSWORD), HOST)
+        assert answer.status == 200, answer
+
+    def delivered(self, inbox: Inbox, route: str, within: float = 15.0, **changes: Any) -> float:
+        """Send a fresh event to the first receiver; seconds until *inbox* has it by *route*."""
+        message, begun = fresh(), time.monotonic()
+        self.send(message, **changes)
+        self.until(lambda: inbox.got(message, route=route), within, f"{message} by {route}")
+        return time.monotonic() - begun
+
+    def until(self, holds: Callable[[], bool], within: float = 15.0, what: str = "") -> float:
+        """Seconds until *holds*, counted from now; if it does not, the objects and logs as they are."""
+        begun = time.monotonic()
+        try:
+            until_sync(holds, within, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story()}") from None
+        return time.monotonic() - begun
+
+    def until_answered(
+        self, status: int, credential: Credential | None = (USERNAME, PASSWORD), within: float = 10.0, **options: Any
+    ) -> float:
+        """Seconds until every receiver answers so, counted from now."""
+        what = f"{status} from all receivers"
+        return self.until(lambda: self.statuses(credential, **options) == {status}, within, what)
+
+    def story(self) -> str:
+        """Where it stands, for a test that fails."""
+        try:
+            told = self.kubectl("get", "webhooksubscriptions,services,endpointslices,pods", "-o", "yaml")
+        except KubectlFailed as error:
+            told = str(error)
+        return f"{told}\n{self.cluster.operator.process.tail(30)}"
+
+
+_NUMBERS = itertools.count(1)
+
+
+def fresh() -> str:
+    """An id of a message that no other event has."""
+    return f"m-{next(_NUMBERS)}"
+
+
+@contextmanager
+def running_cluster(
+    plane: ControlPlane, network: Network, processes: Processes, guard: Guard, folder: Path, **settings: str
+) -> Iterator[Cluster]:
+    """
+    The product, at work: two receiver pods of the example's gateway are ready.
+
+    *plane* is one's own; *settings* are the operator's.
+    """
+    network.mirror(plane.port)
+    plane.start_controllers(*CONTROLLERS)
+    installation = install(plane, network, processes, folder)
+    certificates = make_certificates(folder / "gateway")
+    plane.admin.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": ELSEWHERE}})
+    plane.admin.apply(a_tls_secret(installation.namespace, CLIENT_SECRET, certificates))
+    operator = installation.start_operator(gateway=acme_gateway(), **settings)
+    with Node(plane, network, guard, folder) as node:
+        cluster = Cluster(installation, node, operator, certificates, folder, Background("handlers"))
+        try:
+            node.wait_ready(installation.namespace, 2, within=90)
+            yield cluster
+        finally:
+            cluster.close()
+
+
+def a_tls_secret(namespace: str, name: str, certificates: Certificates) -> Object:
+    """The client's pair, as cert-manager writes it."""
+    pair = certificates.client
+    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": certificates.authority}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": namespace, "name": name},
+        "type": "kubernetes.io/tls",
+        "stringData": {key: path.read_text(encoding="utf-8") for key, path in files.items()},
+    }
+
+
+def an_authority(namespace: str, name: str, certificate: Path) -> Object:
+    """A ConfigMap with the certificate of an authority."""
+    metadata = {"namespace": namespace, "name": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"ca.crt": certificate.read_text(encoding="utf-8")},
+    }
+
+
+def a_grant(tenant: Tenant, name: str = "tenants", service: str = "") -> Object:
+    """Lets subscriptions of *tenant* name Services of its platform namespace (one of them, if given)."""
+    to = {"group": "", "kind": "Service", **({"name": service} if service else {})}
+    source = {"group": "hookline.dev", "kind": "WebhookSubscription", "namespace": tenant.namespace}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {"namespace": tenant.platform, "name": name},
+        "spec": {"from": [source], "to": [to]},
+    }
+
+
+def example_tenant(cluster: Cluster, namespace: str) -> Tenant:
+    """A tenant who has everything that the example names, and not yet the example."""
+    tenant = cluster.tenant(namespace)
+    tenant.handler("notifier", tls=True)
+    tenant.handler("analytics", tenant.platform)
+    authority = cluster.folder / tenant.namespace / "notifier" / "tls" / "ca.crt"
+    tenant.apply(an_authority(tenant.namespace, "notifier-ca", authority), a_grant(tenant))
+    return tenant
