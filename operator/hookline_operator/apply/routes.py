@@ -101,6 +101,9 @@ class RoutesLane:
         self._clock = clock
         self._tag_key_id = tag_key_id(tag_key)
         self._rules = Rules(gateway_namespace=settings.namespace, cluster_default=settings.cluster_default)
+        self._unjudged: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace)
+        self._judged: dict[ObjectKey, object] = {}
+        """The subscriptions whose expressions were judged, as they were then."""
         self._shards: WorkQueue[ShardName] = WorkQueue(lambda shard: shard.plane, backoff=Backoff(0.25, 30.0))
         self._forget()
 
@@ -116,6 +119,7 @@ class RoutesLane:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.verifiers.run())
                 group.create_task(self._turns())
+                group.create_task(self._judges())
                 group.create_task(self._doubts())
                 group.create_task(self._looks())
                 for _ in range(self._settings.writers):
@@ -132,14 +136,8 @@ class RoutesLane:
 
         A replica that waits so takes over in a third of the time.
         """
-        judged: dict[ObjectKey, object] = {}
         while True:
-            there = dict(self._cluster.subscriptions)
-            for key, declared in there.items():
-                if judged.get(key) is not declared and isinstance(declared.resource, WebhookSubscription):
-                    complaints_about([route.match.expression for route in declared.resource.routes])
-                    await asyncio.sleep(0)
-            judged = dict(there)
+            await self._judge_all()
             await asyncio.sleep(self._settings.prepare_every)
 
     # What others ask.
@@ -172,7 +170,7 @@ class RoutesLane:
 
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
-        queues = (self.queue, self._shards)
+        queues = (self.queue, self._unjudged, self._shards)
         waits = any(len(queue) or queue.waiting or queue.working for queue in queues) or len(self.verifiers)
         return self._compiled and not (waits or self._doubted or self._unconfirmed)
 
@@ -201,6 +199,7 @@ class RoutesLane:
         self._written: deque[float] = deque()
         self._written_at: dict[ShardName, float] = {}
         self._shards.clear()
+        self._unjudged.clear()
 
     async def _take_over(self) -> None:
         attempt = 0
@@ -219,6 +218,7 @@ class RoutesLane:
 
     async def _compile_all(self) -> None:
         began = self._clock()
+        await self._judge_all()
         keys = tuple(self._cluster.subscriptions)
         self._state.admit(self._cluster, keys)
         turn = self._state.turn(self._cluster, (), self.verifiers, most=0)
@@ -242,13 +242,51 @@ class RoutesLane:
             "routes compiled", extra={"subscriptions": len(keys), "missing": len(self.verifiers), "seconds": seconds}
         )
 
+    # Expressions: some milliseconds each at worst, and nobody's 32 of them may hold up the turns of others.
+
+    def _is_judged(self, key: ObjectKey) -> bool:
+        return not _expressions(self._resource(key)) or self._judged.get(key) is self._resource(key)
+
+    def _resource(self, key: ObjectKey) -> object:
+        declared = self._cluster.subscriptions.get(key)
+        return declared.resource if declared else None
+
+    async def _judge(self, key: ObjectKey) -> None:
+        resource = self._resource(key)
+        for text in _expressions(resource):
+            complaints_about([text])
+            await asyncio.sleep(0)
+        self._judged[key] = resource
+
+    async def _judge_all(self) -> None:
+        there = tuple(self._cluster.subscriptions)
+        for key in self._judged.keys() - set(there):
+            self._judged.pop(key, None)
+        for key in there:
+            if not self._is_judged(key):
+                await self._judge(key)
+
+    async def _judges(self) -> None:
+        while True:
+            (key,) = await self._unjudged.take()
+            await self._judge(key)
+            self._unjudged.done(key)
+            self.queue.add((key,))
+
     # Turns.
 
     async def _turns(self) -> None:
         while True:
-            keys = await self.queue.take(self._settings.slice)
-            self._turn(keys)
+            self._turn(self._ready(await self.queue.take(self._settings.slice)))
             await asyncio.sleep(0)
+
+    def _ready(self, keys: tuple[ObjectKey, ...]) -> tuple[ObjectKey, ...]:
+        """Those of them that cost no more than usual; the others come back when they do."""
+        slow = [key for key in keys if not self._is_judged(key)]
+        for key in slow:
+            self.queue.done(key)
+        self._unjudged.add(slow)
+        return tuple(key for key in keys if key not in slow)
 
     def _turn(self, keys: tuple[ObjectKey, ...]) -> None:
         turn = self._state.turn(self._cluster, keys, self.verifiers, most=len(keys) + self._settings.slice)
@@ -396,6 +434,9 @@ class RoutesLane:
         """All keys that wait now, so that what was just verified is compiled."""
         for _ in range(math.ceil(len(self.queue) / self._settings.slice)):
             keys = self.queue.take_now(self._settings.slice)
+            for key in keys:
+                if not self._is_judged(key):
+                    await self._judge(key)
             if keys:
                 self._turn(keys)
             await asyncio.sleep(0)
@@ -439,6 +480,11 @@ class RoutesLane:
             return (key.secret, key.version) in versions
 
         self.verifiers.forget(needed)
+
+
+def _expressions(resource: object) -> list[str]:
+    routes = resource.routes if isinstance(resource, WebhookSubscription) else ()
+    return [route.match.expression for route in routes if route.match.expression]
 
 
 def _sliced(keys: tuple[ObjectKey, ...], size: int) -> Iterator[tuple[ObjectKey, ...]]:

@@ -751,3 +751,26 @@ async def test_expressions_are_judged_ahead_by_a_replica_that_waits() -> None:
     async with replica:
         await settled(replica)
     assert judged_so_far() == before
+
+
+async def test_nobodys_expressions_hold_up_anybody_elses_change() -> None:
+    """32 subscriptions with 32 long expressions each are many seconds of compiling; another tenant's change goes on."""
+
+    def costly(name: str) -> dict[str, object]:
+        long = " && ".join(f"event.{name}{number}.b == {number}" for number in range(80))
+        routes = [a_route(f"r{number}", match={"expression": f"{long} && event.r == {number}"}) for number in range(32)]
+        return a_subscription_body(name, "mallory", routes=routes)
+
+    api = TablesMemory()
+    async with Replica(api, a_world()) as replica:
+        await settled(replica)
+        before = judged_so_far()
+        replica.put(*(costly(f"m{number}") for number in range(4)))
+        await until(lambda: judged_so_far() > before, "they are judged")
+
+        replica.put(a_subscription_body(suspend=True))
+        await until(lambda: api.entries()["acme/chat"].endpoint.suspended, "the other's change is published")
+
+        assert judged_so_far() - before < 4 * 32
+        await settled(replica)
+    assert len(api.entries()) == 5
