@@ -29,6 +29,9 @@ BATCH = 200
 AGAIN_AFTER = 2.0
 """Seconds until kopf is started again after it has failed."""
 
+CLOSING = 0.2
+"""Seconds for connections to close."""
+
 Login = Callable[[], kopf.ConnectionInfo]
 
 
@@ -88,13 +91,17 @@ class Feeds:
 
     async def _watch(self, kinds: list[Kind], namespaces: tuple[str, ...]) -> None:
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-        await kopf.operator(
-            registry=self._registry(kinds),
-            settings=_settings(kinds),
-            standalone=True,
-            stop_flag=self._stopping,
-            **where,
-        )
+        try:
+            await kopf.operator(
+                registry=self._registry(kinds),
+                settings=_settings(kinds),
+                standalone=True,
+                stop_flag=self._stopping,
+                **where,
+            )
+        finally:
+            # Connections with TLS are closed a moment after that was asked for; the loop must still turn then.
+            await asyncio.sleep(CLOSING)
 
     def _registry(self, kinds: list[Kind]) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -115,11 +122,14 @@ class Feeds:
 
         return handle
 
+    def _is_news(self, kind: KindName) -> Callable[..., bool]:
+        def is_news(event: Any, **_: Any) -> bool:
+            return not self._cluster.is_stale(kind, event["object"])
+
+        return is_news
+
     def _hear(self, kind: KindName, event_type: str | None, body: Body) -> None:
         """In kopf's thread."""
-        # PERF: of the ten thousand objects that kopf lists at its start all are known already.
-        if self._cluster.is_stale(kind, body):
-            return
         self._events.append((kind, event_type, body))
         if not self._scheduled and self._loop is not None and not self._loop.is_closed():
             self._scheduled = True
@@ -139,9 +149,43 @@ class Feeds:
             self._loop.call_soon(self._apply)
 
 
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing. PERF: handlers of events need no differences, and kopf copies each object to find them."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> None:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        raise AssertionError("nothing is stored in objects")
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps nothing: handlers of events are not tried again."""
+
+    def fetch(self, *, key: Any, body: Any) -> None:
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        raise AssertionError("nothing is stored in objects")
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        return None
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def _settings(kinds: list[Kind]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
     # A task for each object that was heard of lives this long after its last event.
     settings.queueing.idle_timeout = 0.5
     settings.watching.chunk_size = 500
