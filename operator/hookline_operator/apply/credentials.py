@@ -249,6 +249,7 @@ class CredentialsLane:
         settling = max(0, round(self._settled - self._clock() + 0.5))
         return Facts(
             declared.key,
+            declared.generation,
             self._wish(declared),
             live,
             entries,

@@ -113,6 +113,7 @@ class Facts:
     """All that is decided by."""
 
     subscription: ObjectKey
+    generation: int
     wish: Wish
     live: tuple[Generated, ...] = ()
     known: Mapping[str, Entry] = field(default_factory=dict)
@@ -133,7 +134,11 @@ class Creation:
     serial: int
     request: str
     after: tuple[str, ...]
-    """uids of those before it: two who make it at the same time, or one who does not know whether it did, make one."""
+    """
+    uids of those before it, or the subscription's generation where there is none.
+
+    Two who make it at the same time, or one who does not know whether it did, make one.
+    """
     avoid: frozenset[str]
     """Names that something else has, or had a moment ago."""
 
@@ -271,7 +276,8 @@ class _Chain:
         there = {each.name for each in self.live}
         avoid = self.wish.revoked | (self.facts.known.keys() - there)
         serial = 1 + max((each.serial for each in self.live), default=0)
-        return Creation(why, serial, self.wish.request, tuple(each.uid for each in self.live), frozenset(avoid)), False
+        after = tuple(each.uid for each in self.live) or (f"generation {self.facts.generation}",)
+        return Creation(why, serial, self.wish.request, after, frozenset(avoid)), False
 
     def _why(self) -> Why | None:
         if not self.live:

@@ -3,14 +3,13 @@
 import asyncio
 import base64
 import contextlib
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
-from hookline_operator.apply.api import Api, Unavailable
+from hookline_operator.apply.api import Api
 from hookline_operator.apply.credentials import CredentialsLane, CredentialsPace
 from hookline_operator.apply.events import Events
 from hookline_operator.observe.authorities import Authorities
@@ -31,7 +30,9 @@ class Operator:
         self.tenant, self.later, self.uses, self.ids = tenant, later, {}, count()
         self.api = Api(client)
         self.cluster = Cluster(kinds_table(home))
-        self.verification = Verification(self.api, self.cluster, Authorities(self.api, self.cluster, self.note), self.note)
+        self.verification = Verification(
+            self.api, self.cluster, Authorities(self.api, self.cluster, self.note), self.note
+        )
         events = Events(self.api, instance="operator-0", now=self.now, new_id=lambda: f"{next(self.ids)}")
         pace = CredentialsPace(interval=0.0, settle=0.0)
         self.lane = CredentialsLane(self.cluster, self, self, self.api, events, now=self.now, pace=pace)
