@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookline_operator.decide.credentials import RotationReason, State
 from hookline_operator.decide.instants import seconds_of, text_of
 from hookline_operator.resource_types import GATEWAYS
 from support.credentials import BEGIN, DAY, HOUR, KEY, World
@@ -501,3 +503,15 @@ def test_a_status_that_holds_nonsense_is_written_anew():
         world.settle()
         assert list(world.states.values()) == ["Active"]
     assert world.now == BEGIN
+
+
+@pytest.mark.parametrize(
+    "word", [*RotationReason, *State, "CredentialCreated", "CredentialRetired", "CredentialRevoked"]
+)
+def test_every_word_is_explained_on_a_page(word):
+    """docs/operate: a word that nobody can look up helps nobody."""
+    pages = Path(__file__).parents[3] / "docs" / "operate"
+
+    assert any(
+        f"`{word}`" in (pages / page).read_text(encoding="utf-8") for page in ("credentials.md", "conditions.md")
+    )
