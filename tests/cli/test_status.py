@@ -80,6 +80,15 @@ def test_what_another_lane_says_is_noted():
     assert found.notes == ("RotationPending: enter the new password",)
 
 
+def test_a_generated_credential_that_nobody_uses_is_noted():
+    """The operator made a password, and somebody must enter it: that is easily forgotten."""
+    active = {"secretName": "chat-hookline-1", "state": "Active", "since": NOW}
+    note = "enter username and password of Secret acme/chat-hookline-1 at CometChat: they were not used yet"
+
+    assert explain(an_item(a_condition("Ready"), credentials=[active])).notes == (note,)
+    assert explain(an_item(a_condition("Ready"), credentials=[{**active, "usedSince": NOW}])).notes == ()
+
+
 def test_a_status_of_an_older_generation_is_not_believed():
     """The newest change may be the one that is refused."""
     found = explain(an_item(a_condition("Ready", generation=2), generation=3))

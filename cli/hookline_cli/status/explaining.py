@@ -51,7 +51,7 @@ def explain(item: Json) -> Explanation:
         why=why,
         todo=todo,
         url=str(status.get("url") or ""),
-        notes=tuple(_notes(conditions)),
+        notes=(*_notes(conditions), *_unused(str(metadata.get("namespace", "")), status)),
     )
 
 
@@ -78,6 +78,17 @@ def _notes(conditions: Mapping[str, Json]) -> list[str]:
         if kind not in USUAL and _is_true(each)
     ]
     return [str(each) for each in (*remarks, *further) if each]
+
+
+def _unused(namespace: str, status: Json) -> list[str]:
+    """Where nobody has entered yet what was generated."""
+    found = status.get("credentials")
+    listed = [each for each in (found if isinstance(found, list) else []) if isinstance(each, Mapping)]
+    active = [str(each.get("secretName")) for each in listed if each.get("state") == "Active"]
+    if not active or any(each.get("usedSince") for each in listed):
+        return []
+    where = f"Secret {namespace}/{active[0]}"
+    return [f"enter username and password of {where} at CometChat: they were not used yet"]
 
 
 def _is_true(condition: Json) -> bool:
