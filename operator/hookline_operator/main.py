@@ -91,7 +91,7 @@ class Operator:
             group.create_task(self._verification.sweep(self._settings.sweep_seconds))
             group.create_task(self._authorities.run())
             group.create_task(self._election.run(self._lead))
-            group.create_task(self._follow_agents())
+            group.create_task(self._stay_warm())
 
     async def _load(self) -> None:
         while True:
@@ -122,14 +122,14 @@ class Operator:
             self._lanes_made.set()
         return self._lanes
 
-    async def _follow_agents(self) -> None:
-        """Whether this replica leads or not: what they say must be known when a term begins, else statuses would flap."""
+    async def _stay_warm(self) -> None:
+        """The lanes exist as soon as the internal Secret does: from the start, but in an installation's first minute."""
         with contextlib.suppress(ApiError):
             if internal := await self._installation.internal():
                 self._lanes_of(internal)
         await self._lanes_made.wait()
         assert self._lanes is not None
-        await self._lanes.directory.run()
+        await self._lanes.stay_warm()
 
     async def _keep_gateway(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
@@ -63,6 +63,8 @@ class Lanes:
     directory: AgentDirectory
     has_published: Callable[[], bool]
     """Whether this term's leader has published all that it found when it began."""
+    prepare: Callable[[], Coroutine[Any, Any, None]]
+    """What can be done ahead of a term, until cancelled."""
 
     def add(self, keys: Keys) -> None:
         """Tell each lane what concerns it."""
@@ -74,6 +76,16 @@ class Lanes:
         """Tell those who look at changes themselves."""
         if any(isinstance(each, Pod) and each.plane for each in (change.old, change.new)):
             self.directory.look()
+
+    async def stay_warm(self) -> None:
+        """
+        What every replica does, whether it leads or not, until cancelled.
+
+        What agents say must be known when a term begins, else statuses would flap; what is costly is done ahead.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.directory.run(), name="agents")
+            group.create_task(self.prepare(), name="prepare")
 
     async def run(self) -> None:
         """All of them, for one term; one that fails ends it."""
@@ -162,7 +174,7 @@ def make_lanes(parts: Parts) -> Lanes:
     }
     if planes:
         lanes["planes"] = planes
-    return Lanes(lanes, directory, routes.has_published)
+    return Lanes(lanes, directory, routes.has_published, routes.prepare)
 
 
 def pod_settings(settings: Settings) -> PodSettings | None:
