@@ -27,7 +27,7 @@ import yaml
 from hookline_kit.event import Event
 from hookline_kit.outcome import Accepted, Outcome
 from hookline_kit.server import TLS, Server, ServerSettings
-from hookline_operator.decide.planes.pod import HTTP_PORT
+from hookline_operator.decide.planes.pod import HTTP_PORT, PLANE_ANNOTATION
 from support.certificates import Certificates, make_certificates
 from support.cometchat import body_of, changed, sample
 from support.kubernetes.api import Object
@@ -93,6 +93,7 @@ class Answer:
     pod: str
     status: int
     headers: Mapping[str, str]
+    """By names in small letters."""
     body: Any
 
 
@@ -134,6 +135,8 @@ class Cluster:
     """The gateway's client certificate and its authority."""
     folder: Path
     background: Background
+    settings: Mapping[str, str]
+    """The operator's."""
     suffix: str = ""
     """Of all tenants' namespaces: so that tests can be run again in the same cluster."""
     _ports: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -167,9 +170,14 @@ class Cluster:
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         return Tenant(self, namespace)
 
-    def pods(self) -> list[RunningPod]:
-        """The shared plane's, ready."""
-        return self.node.ready(self.installation.namespace)
+    def pods(self, gateway: str = "default") -> list[RunningPod]:
+        """Those of the gateway's plane that are ready."""
+        ready = self.node.ready(self.installation.namespace)
+        return [pod for pod in ready if pod.pod["metadata"]["annotations"][PLANE_ANNOTATION] == gateway]
+
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return self.plane.kubeconfig()
 
     def reach(self, address: str, port: int = HTTP_PORT) -> int:
         """The port of this machine that leads there."""
@@ -195,9 +203,13 @@ class Cluster:
             connection.request("POST", path, body=body, headers=headers)
             answer = connection.getresponse()
             content = answer.read()
-            return Answer(pod.name, answer.status, dict(answer.headers), _decoded(content))
+            return Answer(pod.name, answer.status, {k.lower(): v for k, v in answer.getheaders()}, _decoded(content))
         finally:
             connection.close()
+
+    def start_operator(self) -> None:
+        """Another one, after the one before it has ended."""
+        self.operator = self.installation.start_operator(gateway=acme_gateway(), **self.settings)
 
     def close(self) -> None:
         """End the handlers."""
@@ -219,6 +231,8 @@ class Tenant:
 
     cluster: Cluster
     namespace: str
+    gateway: str = "default"
+    """Whose receivers are asked."""
     inboxes: dict[str, Inbox] = field(default_factory=dict)
     _pods: dict[tuple[str, str], dict[str, Address]] = field(default_factory=dict)
 
@@ -293,7 +307,9 @@ class Tenant:
         inbox = self.inboxes.setdefault(f"{namespace}/{name}", Inbox())
         self.apply(a_service(namespace, name, PORT))
         for index in range(pods):
-            self.add_pod(name, f"{name}-{index}", namespace, inbox=inbox, tls=self.tls(name, namespace) if tls else None)
+            self.add_pod(
+                name, f"{name}-{index}", namespace, inbox=inbox, tls=self.tls(name, namespace) if tls else None
+            )
         return inbox
 
     def inbox(self, name: str) -> Inbox:
@@ -306,9 +322,7 @@ class Tenant:
         certificates = make_certificates(self.cluster.folder / namespace / name / folder, f"{name}.{namespace}.svc")
         return TLS(certificates.server.certificate, certificates.server.key, self.cluster.certificates.authority)
 
-    def add_pod(
-        self, service: str, pod: str, namespace: str = "", *, inbox: Inbox, tls: TLS | None = None
-    ) -> Address:
+    def add_pod(self, service: str, pod: str, namespace: str = "", *, inbox: Inbox, tls: TLS | None = None) -> Address:
         """A ready Pod that the Service selects."""
         namespace = namespace or self.namespace
         address = self.cluster.serve(inbox, tls)
@@ -333,15 +347,17 @@ class Tenant:
     ) -> list[Answer]:
         """The same to every receiver pod."""
         path = path or f"/{self.namespace}/{name}"
-        return [self.cluster.post(pod, path, body, credential, host) for pod in self.cluster.pods()]
+        return [self.cluster.post(pod, path, body, credential, host) for pod in self.cluster.pods(self.gateway)]
 
     def statuses(self, credential: Credential | None = (USERNAME, PASSWORD), **options: Any) -> set[int]:
         """What all receivers answer to a fresh event."""
-        return {answer.status for answer in self.post(an_event(fresh()), credential, **options)}
+        found = {answer.status for answer in self.post(an_event(fresh()), credential, **options)}
+        assert found, f"no receiver of the gateway {self.gateway} is ready"
+        return found
 
     def send(self, message: str, **changes: Any) -> None:
         """An event of the message *message* to the first receiver, which accepts it."""
-        pod, event = self.cluster.pods()[0], an_event(message, **changes)
+        pod, event = self.cluster.pods(self.gateway)[0], an_event(message, **changes)
         answer = self.cluster.post(pod, self.path, event, (USERNAME, PASSWORD), HOST)
         assert answer.status == 200, answer
 
@@ -400,9 +416,10 @@ def running_cluster(
     certificates = make_certificates(folder / "gateway")
     plane.admin.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": ELSEWHERE}})
     plane.admin.apply(a_tls_secret(installation.namespace, CLIENT_SECRET, certificates))
+    settings = {"authority_seconds": "2", **settings}
     operator = installation.start_operator(gateway=acme_gateway(), **settings)
     with Node(plane, network, guard, folder) as node:
-        cluster = Cluster(installation, node, operator, certificates, folder, Background("handlers"))
+        cluster = Cluster(installation, node, operator, certificates, folder, Background("handlers"), settings)
         try:
             node.wait_ready(installation.namespace, 2, within=90)
             yield cluster
@@ -453,4 +470,12 @@ def example_tenant(cluster: Cluster, namespace: str) -> Tenant:
     tenant.handler("analytics", tenant.platform)
     authority = cluster.folder / tenant.namespace / "notifier" / "tls" / "ca.crt"
     tenant.apply(an_authority(tenant.namespace, "notifier-ca", authority), a_grant(tenant))
+    return tenant
+
+
+def example(cluster: Cluster, namespace: str) -> Tenant:
+    """A tenant with the example at work."""
+    tenant = example_tenant(cluster, namespace)
+    tenant.apply(acme_yaml(tenant.namespace, "Secret", "WebhookSubscription"))
+    tenant.wait("Ready")
     return tenant

@@ -1,6 +1,5 @@
 """The loop, as a tenant sees it: what is applied with kubectl is what receivers do and handlers get."""
 
-import json
 import time
 
 import pytest
@@ -9,11 +8,11 @@ from support.manifests import PASSWORD, USERNAME, a_secret
 from support.tenancy import (
     HOST,
     Cluster,
-    Tenant,
     a_grant,
     acme_yaml,
     an_authority,
     an_event,
+    example,
     example_tenant,
     fresh,
 )
@@ -72,7 +71,9 @@ def test_an_event_goes_only_to_the_routes_that_match_now(cluster: Cluster) -> No
     tenant.until(lambda: analytics.got(image, route="analytics"))
     assert not notifier.got(image)
 
-    took = tenant.change_routes(lambda routes: routes[0].update(match={"expression": "event.data.message.type == 'image'"}))
+    took = tenant.change_routes(
+        lambda routes: routes[0].update(match={"expression": "event.data.message.type == 'image'"})
+    )
     text, image = fresh(), fresh()
     tenant.send(text)
     tenant.send(image, type="image")
@@ -184,7 +185,7 @@ def test_suspended_is_refused_and_taken_up_again(cluster: Cluster) -> None:
 
     tenant.patch({"suspend": True})
     took = tenant.until_answered(503)
-    assert all("Retry-After" in answer.headers for answer in tenant.post(an_event(fresh())))
+    assert all("retry-after" in answer.headers for answer in tenant.post(an_event(fresh())))
     tenant.until(lambda: tenant.says("Ready", "False", "Suspended"))
 
     tenant.patch({"suspend": False})
@@ -209,33 +210,47 @@ def test_a_deleted_subscription_is_a_path_that_nobody_has(cluster: Cluster) -> N
     print(f"deleted: refused {took:.2f} s after kubectl delete")
 
 
-def test_of_two_that_want_one_path_the_older_has_it(cluster: Cluster) -> None:
-    """Nobody takes another tenant's events, nobody learns whose path it is, and it is free when its owner leaves."""
-    first = example(cluster, "older")
-    second = example(cluster, "younger", start=False)
-    secret = a_secret(namespace=second.namespace, username="theother", password="Zz9fKq2LmX7tVb4R")
-    wanted = json.loads(json.dumps(second.manifest("WebhookSubscription")))
-    wanted["spec"]["path"] = first.path
-    second.apply(secret, wanted)
+def test_the_path_of_another_namespace_is_nobody_elses(cluster: Cluster) -> None:
+    """Nobody takes another tenant's events, and nobody learns from the answer which paths there are."""
+    first, second = example(cluster, "owner"), example_tenant(cluster, "taker")
     theirs = ("theother", "Zz9fKq2LmX7tVb4R")
+    second.apply(a_secret(namespace=second.namespace, username=theirs[0], password=theirs[1]))
 
-    second.until(lambda: second.says("Accepted", "False", "PathConflict"), what="PathConflict")
+    messages = []
+    for path in (first.path, f"/{first.namespace}/free"):
+        wanted = second.manifest("WebhookSubscription")
+        wanted["spec"]["path"] = path
+        second.apply(wanted)
+        second.until(lambda: second.says("Accepted", "False", "PathNotAllowed"), what="PathNotAllowed")
+        messages.append(second.conditions()["Accepted"]["message"].replace(path, "PATH"))
+        assert second.statuses(theirs, path=path) == {401}
+
+    assert messages[0] == messages[1]
     assert first.statuses() == {200}
-    assert first.statuses(theirs) == {401}
-    assert first.namespace not in second.conditions()["Accepted"]["message"].replace(first.path, "")
     assert first.says("Ready", "True")
 
-    first.kubectl("delete", "webhooksubscription", "chat")
-    took = second.until_answered(200, theirs, path=first.path)
-    second.wait("Ready")
-    assert second.statuses(path=first.path) == {401}
+
+def test_of_two_that_want_one_path_the_older_has_it(cluster: Cluster) -> None:
+    """The younger one is told who has it, serves nothing, and takes over when that one leaves, not before."""
+    tenant = example(cluster, "paths")
+    theirs = ("theother", "Zz9fKq2LmX7tVb4R")
+    tenant.apply(a_secret("other", tenant.namespace, username=theirs[0], password=theirs[1]))
+    younger = tenant.manifest("WebhookSubscription")
+    younger["metadata"]["name"] = "younger"
+    younger["spec"].update(path=tenant.path, auth={"basic": {"secretRefs": [{"name": "other"}]}})
+    tenant.apply(younger)
+
+    tenant.until(lambda: tenant.says("Accepted", "False", "PathConflict", "younger"), what="PathConflict")
+    assert f"{tenant.namespace}/chat" in tenant.conditions("younger")["Accepted"]["message"]
+    assert (tenant.statuses(), tenant.statuses(theirs)) == ({200}, {401})
+    assert tenant.says("Ready", "True")
+
+    tenant.kubectl("delete", "webhooksubscription", "chat")
+    took = tenant.until_answered(200, theirs)
+    tenant.wait("Ready", "younger")
+    assert tenant.statuses() == {401}
     print(f"the path is the other's {took:.2f} s after kubectl delete")
 
-
-def example(cluster: Cluster, namespace: str, *, start: bool = True) -> Tenant:
-    """A tenant with the example at work."""
-    tenant = example_tenant(cluster, namespace)
-    if start:
-        tenant.apply(acme_yaml(tenant.namespace, "Secret", "WebhookSubscription"))
-        tenant.wait("Ready")
-    return tenant
+    tenant.apply(tenant.manifest("WebhookSubscription"))
+    tenant.until(lambda: tenant.says("Accepted", "False", "PathConflict"), what="PathConflict the other way round")
+    assert (tenant.statuses(), tenant.statuses(theirs)) == ({401}, {200})

@@ -127,7 +127,7 @@ class Node:
             try:
                 self._tick()
             except (OSError, Refused):
-                continue  # the API server is away: what runs goes on
+                self._go_on()
             except Exception as error:
                 self.errors.append(error)
                 raise
@@ -141,6 +141,12 @@ class Node:
                 self._bind(pod)
             elif pod["spec"]["nodeName"] == self.name:
                 self._carry_on(uid, pod)
+
+    def _go_on(self) -> None:
+        """The API server is away: what runs goes on, and what ends is started again."""
+        for pod in self.running.values():
+            if pod.ending_since is None:
+                pod.keep()
 
     def _carry_on(self, uid: str, pod: Object) -> None:
         metadata = pod["metadata"]

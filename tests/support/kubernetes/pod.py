@@ -118,11 +118,15 @@ class RunningPod:
         """Start what is due, start again what has ended, probe, and say how it stands if that has changed."""
         for volume in self._volumes():
             self._refresh(volume)
+        self.keep()
+        self._report()
+
+    def keep(self) -> None:
+        """The part of `tick` that needs no API server: start, start again, probe."""
         for one in self.containers:
             self._keep(one)
             if one.sidecar and not one.started:
                 break  # the next one starts when this one has
-        self._report()
 
     def end(self, grace: float) -> bool:
         """Carry its end on: the main containers first, then sidecars in reverse; True when all have ended."""
