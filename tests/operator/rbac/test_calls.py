@@ -135,27 +135,6 @@ class Scene:
         return {each["spec"]["replicas"] for each in self.api.objects("apps/v1", "StatefulSet", "hookline")}
 
 
-def generate_and_revoke(scene: Scene) -> None:
-    """A subscription without secretRefs gets a Secret, and another one when that is revoked."""
-    api = scene.api
-    subscription = api.create(a_subscription("acme", "generated"))
-
-    def generated() -> list[str]:
-        return [
-            each["metadata"]["name"]
-            for each in api.objects("v1", "Secret", "acme")
-            if any(
-                owner["uid"] == subscription["metadata"]["uid"] for owner in each["metadata"].get("ownerReferences", ())
-            )
-        ]
-
-    scene.until(lambda: len(generated()) == 1, "a credential is generated")
-    (first,) = generated()
-    api.patch(subscription, {"metadata": {"annotations": {"hookline.dev/revoke": first}}})
-    scene.until(lambda: len(generated()) == 1 and generated() != [first], "it is revoked, and another one made")
-    api.delete(subscription)
-
-
 def play(scene: Scene) -> None:
     """Two runs of the operator, with a subscription, its handler's pods, a second gateway, and meddlers."""
     api = scene.api
