@@ -107,7 +107,7 @@ class PlaneObjects:
             return Settled(None, decided.remark, current is not None and may_pass(current))
         if decided.action is Action.NOTHING:
             return Settled(current, decided.remark)
-        if current is not None and self._is_contested(name, decided):
+        if decided.action is Action.APPLY and current is not None and self._is_contested(name, decided):
             return Settled(current, _contested(name, decided.differs))
         try:
             stored = await self._write(name, namespace, decided, current)
@@ -140,13 +140,15 @@ class PlaneObjects:
         if current is not None:
             # On the condition that it is the one that was looked at.
             wish = _with_uid(wish, current)
-            self._note(name, decided)
+            if decided.differs:
+                self._note(name, decided)
         if decided.action is Action.HAND_OVER and current is not None:
             number = _with_uid(handed_over(wish, decided.replicas), current)
             await self._api.apply(place, namespace, name[1], number, force=False, manager=REPLICAS_MANAGER)
         # What was not there a moment ago is made, and nobody's who was faster is taken over.
         stored = await self._api.apply(place, namespace, name[1], wish, force=current is not None)
-        fields = {"object": "/".join(name), "differed": list(decided.differs)[:5]}
+        why = "replicas handed over" if decided.action is Action.HAND_OVER else ", ".join(decided.differs[:5])
+        fields = {"object": "/".join(name), "differed": why or "it was not there"}
         log.info("an object of a plane was written", extra=fields)
         return stored
 

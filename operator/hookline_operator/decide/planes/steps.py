@@ -66,7 +66,7 @@ def step(wanted: Mapping[str, object], there: Mapping[str, object] | None, first
         return Step(Action.REFUSE, wish, (), stranger)
     differs = tuple(differences(wish, there)) or (() if _entries(there) else ("metadata.managedFields",))
     if _gives_up_replicas(wish, there):
-        return Step(Action.HAND_OVER, wish, (*differs, "spec.replicas"), remark, _replicas(there))
+        return Step(Action.HAND_OVER, wish, differs, remark, _replicas(there))
     return Step(Action.APPLY if differs else Action.NOTHING, wish, differs, remark)
 
 
