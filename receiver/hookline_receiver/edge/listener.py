@@ -52,8 +52,7 @@ def _listen(settings: EdgeSettings) -> socket.socket:
     where = address(settings.bind)
     if isinstance(where, str):
         return _listen_on_path(Path(where), settings.backlog)
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener, where = _unbound(where)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if settings.reuse_port:
@@ -66,6 +65,21 @@ def _listen(settings: EdgeSettings) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _unbound(where: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:
+    """A socket of the address's family. "::" is every address, IPv4's too, also where the kernel knows no IPv6."""
+    if ":" not in where[0]:
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM), where
+    try:
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT or where[0] != "::":
+            raise
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", where[1])
+    if where[0] == "::":
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return listener, where
 
 
 def _listen_on_path(path: Path, backlog: int) -> socket.socket:

@@ -39,8 +39,9 @@ class OpsServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and return the port; raises OSError if the address can't be had."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD_LIMIT)
+        """Listen and return the port; raises OSError if the address can't be had. "::" is every address, IPv4's too."""
+        # asyncio makes a socket for "::" that takes IPv6 alone; the kubelet's probes come by either.
+        self._server = await asyncio.start_server(self._serve, None if host == "::" else host, port, limit=_HEAD_LIMIT)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

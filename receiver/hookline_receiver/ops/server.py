@@ -47,9 +47,16 @@ class OpsServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; OSError if the address can't be had."""
+        """Listen; OSError if the address can't be had. "::" is every address, IPv4's too."""
+        # asyncio makes a socket for "::" that takes IPv6 alone; the kubelet's probes come by either.
+        everywhere = host in ("", "::")
         self._server = await asyncio.start_server(
-            self._serve, host or None, port, reuse_port=True, limit=MAX_HEAD_BYTES, family=socket.AF_UNSPEC
+            self._serve,
+            None if everywhere else host,
+            port,
+            reuse_port=True,
+            limit=MAX_HEAD_BYTES,
+            family=socket.AF_UNSPEC,
         )
 
     async def stop(self) -> None:
