@@ -1,6 +1,6 @@
 """What probes and Prometheus ask: `/livez`, `/readyz`, `/metrics`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -8,7 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hookline_operator.observe.verification import Verification
+from hookline_operator.observe.objects import KindName
+from hookline_operator.observe.verification import Found, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,12 @@ class OperatorState:
         return ""
 
 
-class _Collector(Collector):
+class StateCollector(Collector):
     """Reads the state when Prometheus asks, so that nothing is counted in between."""
 
-    def __init__(self, state: Callable[[], OperatorState], verification: Verification) -> None:
-        self._state, self._verification = state, verification
+    def __init__(self, state: Callable[[], OperatorState], found: Callable[[], Mapping[KindName, Found]]) -> None:
+        """*found*: what verifications have corrected since the start."""
+        self._state, self._found = state, found
 
     def collect(self) -> Iterator[Metric]:
         state = self._state()
@@ -84,7 +86,7 @@ class _Collector(Collector):
     def _verifications(self) -> Iterator[Metric]:
         name = "hookline_operator_verification_corrected"
         found = CounterMetricFamily(name, "What lists showed that feeds had missed.", labels=["kind", "what"])
-        for kind, corrected in self._verification.found.items():
+        for kind, corrected in self._found().items():
             found.add_metric([kind.value, "changed"], corrected.changed)
             found.add_metric([kind.value, "ghost"], corrected.ghosts)
         yield found
@@ -98,7 +100,7 @@ class OpsServer:
     ) -> None:
         self._address, self._state = address, state
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(state, verification))
+        self._registry.register(StateCollector(state, lambda: verification.found))
         self._runner: web.AppRunner | None = None
         self.port = 0
         """As bound."""

@@ -1,36 +1,22 @@
 """docs/operate/metrics.md is what is exposed: names, types and labels, none missing and none too many."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from hookline_receiver.agent import numbers
 from hookline_receiver.event import RouteRef, SubscriptionRef
 from hookline_receiver.forwarder.breaker import BreakerState
 from hookline_receiver.forwarder.metrics import Metrics
 from hookline_receiver.ops.exposition import WorkersCollector
 from hookline_receiver.ops.metrics import CATALOGUE
 from hookline_receiver.store.port import RouteBacklog
+from support.metrics_page import Shape, on_the_page
 
-PAGE = Path(__file__).parents[2] / "docs" / "operate" / "metrics.md"
 NOON = 1_800_000_000 * 10**9
-
-Shape = tuple[str, frozenset[str]]
-"""Type and labels."""
-
-
-def on_the_page(program: str) -> Mapping[str, Shape]:
-    """Metrics that the page's table of *program* names."""
-    section = PAGE.read_text().split(f"\n## {program}\n")[1].split("\n## ")[0]
-    found = {}
-    for line in section.splitlines():
-        if line.startswith("| `"):
-            name, kind, labels, meaning, _ = (cell.strip() for cell in line.strip("|").split(" | "))
-            assert meaning, name
-            found[name.strip("`")] = (kind, frozenset(re.findall(r"`([a-z]+)`", labels)))
-    return found
 
 
 def backlog(routes: int) -> list[RouteBacklog]:
@@ -76,6 +62,14 @@ def test_the_receivers_metrics_are_on_the_page(tmp_path: Path) -> None:
         exposed[family.name.removeprefix("hookline_receiver_")] = (family.type, frozenset(labels))
 
     assert on_the_page("Receiver") == exposed
+
+
+def test_the_agents_metrics_are_on_the_page() -> None:
+    """Whoever is woken by one looks it up."""
+    page = numbers.page(dict.fromkeys((name.removeprefix("hookline_agent_") for name in numbers.KINDS), 0.0))
+    exposed = shapes(text_string_to_metric_families(page.decode()), "hookline_agent_")
+
+    assert on_the_page("Agent") == exposed
 
 
 @pytest.mark.parametrize("routes", [100, 10_000])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-_KINDS = {
+KINDS = {
     "hookline_agent_in_sync": ("gauge", "Whether the watches are alive and everything published is served."),
     "hookline_agent_ready": ("gauge", "Whether the pod has served what is published."),
     "hookline_agent_snapshot_complete": ("gauge", "Whether there is a whole snapshot."),
@@ -22,12 +22,13 @@ _KINDS = {
     "hookline_agent_snapshots_written_total": ("counter", "Indexes that were written."),
     "hookline_agent_streams": ("gauge", "Operators that are told."),
 }
+"""Type and meaning of each, by name."""
 
 
 def page(values: Mapping[str, float]) -> bytes:
     """The page of *values*, by name without the prefix."""
     lines: list[str] = []
-    for name, (kind, help_) in _KINDS.items():
+    for name, (kind, help_) in KINDS.items():
         lines += [f"# HELP {name} {help_}", f"# TYPE {name} {kind}"]
         lines.append(f"{name} {values[name.removeprefix('hookline_agent_')]:g}")
     return ("\n".join(lines) + "\n").encode()
