@@ -2,6 +2,7 @@
 Certificates of authorities that routes name: ConfigMaps, and Secrets of any type. Nobody watches all of a cluster's for these few.
 
 Each is read when a subscription that names it changes, and again every minute: a new certificate takes effect within that.
+One that may not be read stays what it was when it was read last; for compiling it is not there if it never was.
 """
 
 import asyncio
@@ -109,8 +110,10 @@ class Authorities:
         try:
             body = await self._api.get(SECRETS if is_secret else CONFIG_MAPS, key.namespace, key.name)
         except Refused as error:
+            # An API server that starts refuses everything until it has read its roles: what is known stays known.
             log.warning("authority not allowed", extra={"authority": str(key), "error": str(error)})
-            body = None
+            self._stamp(named)
+            return
         self._stamp(named)
         read = (read_authority_secret if is_secret else read_config_map)(body) if body else None
         kind = KindName.CA_SECRETS if is_secret else KindName.CONFIG_MAPS
