@@ -272,6 +272,11 @@ class Tenant:
         self.wait("Programmed")
         return time.monotonic() - begun
 
+    def surroundings(self) -> list[Object]:
+        """The authority and the grant that the example needs."""
+        authority = self.cluster.folder / self.namespace / "notifier" / "tls" / "ca.crt"
+        return [an_authority(self.namespace, "notifier-ca", authority), a_grant(self)]
+
     def new_inbox(self) -> Inbox:
         """One that no Service leads to yet."""
         return Inbox()
@@ -468,8 +473,7 @@ def example_tenant(cluster: Cluster, namespace: str) -> Tenant:
     tenant = cluster.tenant(namespace)
     tenant.handler("notifier", tls=True)
     tenant.handler("analytics", tenant.platform)
-    authority = cluster.folder / tenant.namespace / "notifier" / "tls" / "ca.crt"
-    tenant.apply(an_authority(tenant.namespace, "notifier-ca", authority), a_grant(tenant))
+    tenant.apply(*tenant.surroundings())
     return tenant
 
 

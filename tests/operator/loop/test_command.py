@@ -16,7 +16,7 @@ def test_a_good_example_is_good_everywhere(cluster: Cluster, tmp_path: Path) -> 
     """Nobody should be told two things of one file."""
     tenant = example(cluster, "agreed")
 
-    (checked,) = check(tmp_path, acme_yaml(tenant.namespace))
+    (checked,) = check(tmp_path, acme_yaml(tenant.namespace), *map(as_yaml, tenant.surroundings()))
     told = status(cluster, tenant)
 
     assert all(each["status"] for each in checked["conditions"])
@@ -42,9 +42,9 @@ def test_a_bad_expression_is_told_in_the_same_words(cluster: Cluster, tmp_path: 
     assert not told["ready"]
 
 
-def check(folder: Path, text: str) -> list[dict[str, object]]:
+def check(folder: Path, *texts: str) -> list[dict[str, object]]:
     """What `hookline check` says of subscriptions."""
-    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
+    (folder / "manifest.yaml").write_text("\n---\n".join(texts), encoding="utf-8")
     done = hookline("check", "-f", folder / "manifest.yaml", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return [each for each in lines if each.get("kind") == "WebhookSubscription" and "conditions" in each]

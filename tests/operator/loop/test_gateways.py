@@ -7,6 +7,7 @@ import pytest
 
 from support.crds import a_gateway
 from support.tenancy import Cluster, Tenant, acme_gateway, an_event, example, example_tenant, fresh
+from support.waiting import until_sync
 
 pytestmark = pytest.mark.needs_network_namespace
 
@@ -27,15 +28,28 @@ def second(cluster: Cluster) -> Iterator[str]:
 def test_the_default_gateway_is_what_the_configuration_says(cluster: Cluster) -> None:
     """Whoever installs it has a gateway at once, and sees in its status that it is at work."""
     found = json.loads(cluster.kubectl("get", "webhookgateway", "default", "-o", "json"))
-    scale = json.loads(cluster.kubectl("get", "--raw", f"{path_of(cluster)}/default/scale"))
 
     given = acme_gateway()
     assert {name: found["spec"][name] for name in given if name != "eventStore"} == {
         name: given[name] for name in given if name != "eventStore"
     }
     assert found["status"]["receivers"] == {"ready": 2, "synced": 2, "summary": "2/2/2"}
-    assert scale["status"]["replicas"] == 2
-    assert scale["status"]["selector"]
+    assert found["status"]["replicas"] == 2
+
+
+def test_a_gateways_number_of_pods_is_scaled_like_a_deployments(cluster: Cluster, second: str) -> None:
+    """`kubectl scale`, and every autoscaler that knows the scale subresource."""
+    scale = json.loads(cluster.kubectl("get", "--raw", f"{path_of(cluster)}/{second}/scale"))
+    pods = cluster.kubectl("get", "pods", "-l", scale["status"]["selector"], "-o", "name").split()
+
+    assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (1, 1)
+    assert pods == [f"pod/hookline-{second}-0"]
+
+    cluster.kubectl("scale", "webhookgateway", second, "--replicas=2")
+    until_sync(lambda: len(cluster.pods(second)) == 2, 60, "a second pod")
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"webhookgateway/{second}", timeout=90)
+    cluster.kubectl("scale", "webhookgateway", second, "--replicas=1")
+    until_sync(lambda: len(cluster.pods(second)) == 1, 60, "one pod")
 
 
 def test_a_gateway_answers_under_its_own_host_names(cluster: Cluster, second: str) -> None:
