@@ -23,6 +23,7 @@ BENCHES = {
     "routes": "swapping in a change of one subscription of 10,000, in one file and in parts",
     "turns": "what the operator's routes cost as their number grows: all, one turn, one shard",
     "agent": "an agent from cold beside a real API server: time and memory",
+    "cluster": "operator, agent and receiver on a real API server, by subscriptions; takes a quarter of an hour",
     "sustained": "accept, carry, deliver and settle at once, and beside a backlog",
 }
 

@@ -58,6 +58,13 @@ def main() -> None:
 
 def run(plane: ControlPlane, publisher: Publisher, changes: int) -> tuple[float, float, float, Sequence[float]]:
     """Seconds until it begins to work, from there until the snapshot is whole, MiB at most, seconds of each change."""
+    return cold(plane, publisher.namespace, lambda file: [change(publisher, file, n) for n in range(changes)])
+
+
+def cold(
+    plane: ControlPlane, namespace: str, then: Callable[[Path], Sequence[float]] = lambda _: ()
+) -> tuple[float, float, float, Sequence[float]]:
+    """The same of an agent in *namespace*, whatever publishes there; *then* is given the receiver's file."""
     with tempfile.TemporaryDirectory() as folder:
         data, log = Path(folder), Path(folder) / "log"
         for name, content in (
@@ -70,7 +77,7 @@ def run(plane: ControlPlane, publisher: Publisher, changes: int) -> tuple[float,
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "hookline_receiver.agent"],
-                env=environment(plane, publisher, data),
+                env=environment(plane, namespace, data),
                 stdout=out,
                 stderr=out,
             )
@@ -80,7 +87,7 @@ def run(plane: ControlPlane, publisher: Publisher, changes: int) -> tuple[float,
             whole = time.perf_counter() - began
             first = re.search(r'"time": "([^"]+)"', log.read_text().splitlines()[0])
             imports = started(first[1]) - wall if first else 0.0
-            times = [change(publisher, file, n) for n in range(changes)]
+            times = then(file)
             time.sleep(1.5)  # gRPC comes after the first snapshot, and takes its memory then
             peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
             assert peak is not None
@@ -114,13 +121,13 @@ def wait(holds: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def environment(plane: ControlPlane, publisher: Publisher, data: Path) -> dict[str, str]:
+def environment(plane: ControlPlane, namespace: str, data: Path) -> dict[str, str]:
     """Of the agent; no receiver and no forwarder run."""
     ports = list(free_ports(4))
     settings = {
         "DATA_DIR": str(data),
         "PLANE": PLANE,
-        "NAMESPACE": publisher.namespace,
+        "NAMESPACE": namespace,
         "KEYS_DIR": str(data),
         "SERVER": plane.server,
         "TOKEN_FILE": str(data / "token"),
