@@ -431,6 +431,8 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
     A blocking ssl.SSLSocket of Python's says of it that the connection has ended; most others say "reset by peer".
     """
+    known = writer.get_extra_info("socket")  # none where the other side was quicker
     with suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if known is not None:
+            known.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
