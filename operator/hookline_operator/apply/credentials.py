@@ -10,25 +10,23 @@ A look decides by what is known of the cluster. If something is to be done, the 
 API server and it is decided once more: what is known may be older than what this lane did a moment ago. At rest it reads and
 writes nothing. Revocations are not looked up first, and wait for nothing.
 
-SECURITY: passwords are made here, put into the Secret, and forgotten. No log, Event or status holds anything of them.
+SECURITY: no log, Event or status holds anything of them.
 """
 
 import asyncio
 import logging
 import secrets
-import string
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from hookline_operator.apply.api import ApiError, Conflict, Listing, Refused
+from hookline_operator.apply.api import ApiError, Refused
+from hookline_operator.apply.generated_secrets import GeneratedSecrets, SecretsApi, generated
 from hookline_operator.decide.conditions import Said
 from hookline_operator.decide.credentials import (
     CONDITION,
-    ROTATE,
-    SERIAL,
     Creation,
     Decision,
     Entry,
@@ -41,15 +39,12 @@ from hookline_operator.decide.credentials import (
     entries_in,
     request_in,
     revoked_in,
-    secret_name,
     written,
 )
 from hookline_operator.decide.happenings import Happening
-from hookline_operator.decide.instants import seconds_of
 from hookline_operator.decide.status import Contribution, conditions_in
-from hookline_operator.observe.kinds import BASIC_AUTH, is_going, owner_uid, read_subscription
 from hookline_operator.observe.objects import Declared, SeenSecret
-from hookline_operator.resource_types import SECRETS, SUBSCRIPTIONS, ResourceType
+from hookline_operator.resource_types import SUBSCRIPTIONS
 from hookline_operator.work import WorkQueue
 from hookline_routes.resource import ObjectKey, RotationSpec, WebhookSubscription
 
@@ -57,18 +52,6 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 StatusKey = tuple[str, ObjectKey]
-
-ALPHABET = string.ascii_letters + string.digits
-"""What CometChat takes."""
-USERNAME_NAME, USERNAME_CHANCE = 24, 8
-"""Characters of a username: of the subscription's name at most, and by chance. CometChat takes 50."""
-PASSWORD_LENGTH = 40
-"""238 bits of chance. CometChat takes 100."""
-LABELS: Mapping[str, str] = {
-    "app.kubernetes.io/managed-by": "hookline-operator",
-    "app.kubernetes.io/part-of": "hookline",
-}
-SUBSCRIPTION_LABEL = "hookline.dev/subscription"
 _SECOND = 10**9
 
 
@@ -98,24 +81,6 @@ class Uses(Protocol):
 
     def last_used(self, subscription_uid: str) -> Mapping[str, datetime]:
         """When each credential ("{secret}@{resourceVersion}") was last used."""
-
-
-class SecretsApi(Protocol):
-    """The part of `api.Api` that is used here."""
-
-    async def get(self, kind: ResourceType, namespace: str, name: str) -> Json | None:
-        """The object; None if it is not there."""
-
-    async def list(
-        self, kind: ResourceType, namespace: str = "", *, fields: str = "", metadata_only: bool = False
-    ) -> Listing:
-        """All of them as of one moment that is not before the call."""
-
-    async def create(self, kind: ResourceType, namespace: str, body: Mapping[str, Any]) -> Json:
-        """Conflict if the name is taken."""
-
-    async def delete(self, kind: ResourceType, namespace: str, name: str, *, uid: str = "") -> bool:
-        """Whether it was there; Conflict if the one that is there has another uid."""
 
 
 class Telling(Protocol):
@@ -166,9 +131,10 @@ class CredentialsLane:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """*on_change* hears of subscriptions whose status is to say something else; *choose* must be unpredictable."""
-        self._cluster, self._routes, self._uses, self._api, self._events = cluster, routes, uses, api, events
+        self._cluster, self._routes, self._uses, self._events = cluster, routes, uses, events
+        self._secrets = GeneratedSecrets(api, choose)
         self._now, self._on_change, self._pace = now, on_change, pace or CredentialsPace()
-        self._choose, self._clock = choose, clock
+        self._clock = clock
         self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace, clock=clock)
         self._begin()
 
@@ -284,24 +250,10 @@ class CredentialsLane:
         owned = self._cluster.secrets_owned_by(declared.uid)
         # SECURITY: anybody can write an owner's uid into an object of a namespace of theirs.
         return tuple(
-            _generated(each.key.name, each.secret.metadata.uid, each.secret.metadata.created, annotations)
+            generated(each.key.name, each.secret.metadata.uid, each.secret.metadata.created, annotations)
             for each in owned
             if each.key.namespace == declared.key.namespace
             for annotations in (each.secret.metadata.annotations,)
-        )
-
-    async def _live(self, declared: Declared) -> tuple[Declared, tuple[Generated, ...]] | None:
-        """By what the API server says now; None: the subscription is gone, or going, or another one."""
-        namespace = declared.key.namespace
-        body = await self._api.get(SUBSCRIPTIONS, namespace, declared.key.name)
-        current = read_subscription(body) if body else None
-        if current is None or current.uid != declared.uid or current.deleting:
-            return None
-        listing = await self._api.list(SECRETS, namespace, fields=f"type={BASIC_AUTH}", metadata_only=True)
-        found = (each["metadata"] for each in listing.items if owner_uid(each) == declared.uid and not is_going(each))
-        return current, tuple(
-            _generated(each["name"], each["uid"], each.get("creationTimestamp"), each.get("annotations") or {})
-            for each in found
         )
 
     async def _carry_out(self, declared: Declared, decision: Decision) -> Decision | None:
@@ -311,7 +263,7 @@ class CredentialsLane:
         if decision.creation and not decision.retired and (wait := self._wait(declared.key)) > 0:
             self.queue.add((declared.key,), after=wait)
             return None
-        live = await self._live(declared)
+        live = await self._secrets.live(declared)
         if live is None:
             return None
         declared, there = live
@@ -334,69 +286,21 @@ class CredentialsLane:
         return self._created.get(key, float("-inf")) + self._pace.interval - self._clock()
 
     async def _remove(self, declared: Declared, each: Generated, happening: Happening) -> None:
-        try:
-            was_there = await self._api.delete(SECRETS, declared.key.namespace, each.name, uid=each.uid)
-        except Conflict:
-            was_there = False
-        if not was_there:
+        if not await self._secrets.remove(declared, each):
             return
         fields = {"subscription": str(declared.key), "secret": each.name, "reason": happening.reason}
         log.info("a generated credential was removed", extra=fields)
         await self._events.tell(declared, happening)
 
     async def _create(self, declared: Declared, creation: Creation) -> Generated | None:
-        """Make it; None if the name is taken, by what an earlier attempt made, or by something else."""
-        name = secret_name(declared.key.name, declared.uid, creation)
-        try:
-            stored = await self._api.create(SECRETS, declared.key.namespace, self._body(declared, name, creation))
-        except Conflict:
-            return await self._taken(declared, creation, name)
+        made = await self._secrets.create(declared, creation)
+        if made.secret is None or not made.is_new:
+            return made.secret
         self._created[declared.key] = self._clock()
-        fields = {"subscription": str(declared.key), "secret": name, "why": creation.why.name}
+        fields = {"subscription": str(declared.key), "secret": made.secret.name, "why": creation.why.name}
         log.info("a credential was generated", extra=fields)
-        await self._events.tell(declared, _created(declared, name, creation.why))
-        metadata = stored["metadata"]
-        return _generated(name, metadata["uid"], metadata.get("creationTimestamp"), metadata.get("annotations") or {})
-
-    async def _taken(self, declared: Declared, creation: Creation, name: str) -> Generated | None:
-        live = await self._live(declared)
-        ours = next((each for each in live[1] if each.name == name), None) if live else None
-        if ours is None and live and name not in creation.avoid:
-            # Somebody else's, which is never touched.
-            return await self._create(declared, replace(creation, avoid=creation.avoid | {name}))
-        return ours
-
-    def _body(self, declared: Declared, name: str, creation: Creation) -> Json:
-        key = declared.key
-        owner = {
-            "apiVersion": SUBSCRIPTIONS.api_version,
-            "kind": SUBSCRIPTIONS.kind,
-            "name": key.name,
-            "uid": declared.uid,
-            "controller": True,
-        }
-        annotations = {SERIAL: str(creation.serial), **({ROTATE: creation.request} if creation.request else {})}
-        begin = "".join(each for each in key.name if each in ALPHABET)[:USERNAME_NAME]
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "namespace": key.namespace,
-                "labels": {**LABELS, SUBSCRIPTION_LABEL: key.name},
-                "annotations": annotations,
-                "ownerReferences": [owner],
-            },
-            "type": BASIC_AUTH,
-            "immutable": True,
-            "stringData": {
-                "username": begin + self._text(USERNAME_CHANCE),
-                "password": self._text(PASSWORD_LENGTH),
-            },
-        }
-
-    def _text(self, length: int) -> str:
-        return "".join(self._choose(ALPHABET) for _ in range(length))
+        await self._events.tell(declared, _created(declared, made.secret.name, creation.why))
+        return made.secret
 
     def _note(self, declared: Declared, decision: Decision) -> None:
         key = declared.key
@@ -425,12 +329,6 @@ class CredentialsLane:
 
     def _seconds(self) -> int:
         return int(self._now().astimezone(UTC).timestamp())
-
-
-def _generated(name: str, uid: str, created: object, annotations: Mapping[str, str]) -> Generated:
-    serial = annotations.get(SERIAL, "")
-    number = int(serial) if serial.isascii() and serial.isdigit() and len(serial) < 10 else 0
-    return Generated(name, uid, seconds_of(created) or 0, number, annotations.get(ROTATE, ""))
 
 
 def _created(declared: Declared, name: str, why: Why) -> Happening:

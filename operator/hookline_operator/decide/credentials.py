@@ -189,13 +189,16 @@ def secret_name(subscription: str, uid: str, creation: Creation) -> str:
 
     By what it is made after, and not by chance: the second of two who make it meets the first one's, and makes none.
     """
-    for attempt in range(100):
-        parts = (uid, creation.request, str(attempt), *sorted(creation.after))
-        digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
-        name = f"{subscription[:40].rstrip('-')}-hookline-{digest[:8]}"
-        if name not in creation.avoid:
-            return name
-    raise AssertionError("a hundred digests of different texts are among a few names")
+    attempt = 0
+    while (name := _name(subscription, uid, creation, attempt)) in creation.avoid:
+        attempt += 1
+    return name
+
+
+def _name(subscription: str, uid: str, creation: Creation, attempt: int) -> str:
+    parts = (uid, creation.request, str(attempt), *sorted(creation.after))
+    digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+    return f"{subscription[:40].rstrip('-')}-hookline-{digest[:8]}"
 
 
 def entries_in(status: Mapping[str, object]) -> dict[str, Entry]:

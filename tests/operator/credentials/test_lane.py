@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline_operator.decide.credentials import RotationReason, State
+from hookline_operator.apply.api import Conflict
+from hookline_operator.decide.credentials import Creation, RotationReason, State, Why, secret_name
 from hookline_operator.decide.instants import seconds_of, text_of
 from hookline_operator.resource_types import GATEWAYS
 from support.credentials import BEGIN, DAY, HOUR, KEY, World
@@ -334,6 +335,37 @@ def test_other_secrets_are_never_touched():
     assert {name, "cometchat"} < set(world.secrets)
     assert len(world.owned) == 1
     assert [verb for verb, _ in world.writes] == ["create"]
+
+
+def test_who_revokes_every_name_beforehand_gets_another():
+    """Names can be worked out; an annotation holds thousands of them, and must not stop what serves everybody."""
+    names: list[str] = []
+    for _ in range(300):
+        creation = Creation(Why.FIRST, 1, "", ("generation 1",), frozenset(names))
+        names.append(secret_name("chat", "uid-chat", creation))
+    world = World()
+    world.ask(revoke=",".join(names))
+    world.settle()
+
+    assert len(set(names)) == 300
+    assert len(world.owned) == 1
+
+
+def test_who_takes_the_names_beforehand_waits():
+    """Each look tries a few, and the next one comes later: it costs nobody else anything."""
+    world = World()
+    taken = []
+    for _ in range(20):
+        creation = Creation(Why.FIRST, 1, "", ("generation 1",), frozenset(taken))
+        taken.append(secret_name("chat", "uid-chat", creation))
+        world.put(taken[-1])
+    assert isinstance(world.look(), Conflict)
+    assert len(world.calls) < 20
+    for name in taken:
+        world.remove(name)
+    world.settle()
+
+    assert len(world.owned) == 1
 
 
 def test_more_than_four_are_never_made():
