@@ -7,9 +7,9 @@ One turn of the routes: some keys of subscriptions and what is true now in; whic
 
 What a state comes to depends on the view and the verifiers alone, not on the turns that led to it.
 
-A subscription with a plane of its own also has an entry in its gateway's shared plane: the whole of it until its own plane
-has a ready pod, so that nothing is refused meanwhile, and afterwards what the forwarders there need to deliver what they
-took before: without it all that would become dead letters. A plane that it has left keeps its entry as long as it has pods.
+A subscription with a plane of its own is served by its gateway's shared plane too: whoever leads traffic to the one or the
+other does so in their own time, and neither refuses what still comes to it. A plane that it has left keeps its entry as long
+as it has pods.
 """
 
 from collections import Counter
@@ -23,7 +23,6 @@ from hookline_operator.decide.shards import (
     PublishedShard,
     ShardName,
     content_of,
-    delivering_entry,
     is_dedicated,
     shard_with,
     shards_in,
@@ -162,7 +161,7 @@ class RoutingState:
         self._declared: Mapping[ObjectKey, object] = {}
         """The gateways as they were looked at last."""
         self._frozen: frozenset[str] = frozenset()
-        self._pods: dict[str, bool] = {}
+        self._pods: frozenset[str] = frozenset()
         """Planes that have pods, and whether one is ready."""
         self._planes: frozenset[str] = frozenset()
         self._placed: dict[ObjectKey, _Placed] = {}
@@ -325,9 +324,9 @@ class RoutingState:
                 self._touch(ShardName(plane, 0), changes)
 
     def _look_at_pods(self, view: ClusterView) -> list[ObjectKey]:
-        """The subscriptions whose own plane has got its first ready pod, or has none any more."""
+        """The subscriptions whose own plane has got its first pod, or has none any more."""
         before, self._pods = self._pods, _planes_with_pods(view, self._rules.gateway_namespace)
-        changed = {plane for plane, _ in before.items() ^ self._pods.items() if is_dedicated(plane)}
+        changed = {plane for plane in before ^ self._pods if is_dedicated(plane)}
         return [ObjectKey(*plane.split(".", 2)[1:]) for plane in sorted(changed) if plane.count(".") == 2]
 
     def _admit(self, key: ObjectKey, view: ClusterView) -> None:
@@ -375,8 +374,7 @@ class RoutingState:
         home = shard_with(attached.plane, uid)
         parts = {home: whole}
         if attached.dedicated:
-            ready = self._pods.get(attached.own_plane, False)
-            parts[shard_with(attached.shared_plane, uid)] = delivering_entry(entry) if ready else whole
+            parts[shard_with(attached.shared_plane, uid)] = whole
         elif attached.own_plane in self._pods:
             parts[shard_with(attached.own_plane, uid)] = whole
         allowed = _Allowed(
@@ -444,7 +442,7 @@ class RoutingState:
 
     def _look_at_planes(self, changes: _Changes) -> None:
         shared = {key.name for key in self._gateways}
-        planes = frozenset(shared | self._frozen | self._own.keys() | self._pods.keys())
+        planes = frozenset(shared | self._frozen | self._own.keys() | self._pods)
         for plane in planes - self._planes:
             for shard in shards_in(plane):
                 self._touch(shard, changes)
@@ -464,9 +462,5 @@ class RoutingState:
         return gateway.hostnames if gateway else ()
 
 
-def _planes_with_pods(view: ClusterView, namespace: str) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    for pod in view.pods.values():
-        if pod.plane and pod.key.namespace == namespace:
-            found[pod.plane] = found.get(pod.plane, False) or pod.ready
-    return found
+def _planes_with_pods(view: ClusterView, namespace: str) -> frozenset[str]:
+    return frozenset(pod.plane for pod in view.pods.values() if pod.plane and pod.key.namespace == namespace)

@@ -113,11 +113,6 @@ def whole_entry(entry: Entry) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def delivering_entry(entry: Entry) -> bytes:
-    """What a plane keeps of a subscription of which it takes nothing any more, but may hold something."""
-    return RouteEntry(subscription=entry.subscription).SerializeToString(deterministic=True)
-
-
 def content_of(entries: Mapping[str, bytes], hostnames: Iterable[str], tag_key_id: bytes) -> bytes:
     """A RouteShard, serialized: put together of its entries' bytes, as that is what canonical bytes are."""
     parts = [RouteShard(format=FORMAT).SerializeToString(deterministic=True)]

@@ -70,9 +70,7 @@ class RouteEntry(_message.Message):
     VERIFIER_SOURCES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def endpoint(self) -> _snapshot_pb2.Endpoint:
-        """What the receiver knows of it. Not set: it takes nothing here any more, or not yet, but delivers what it holds: a
-        shared plane keeps such an entry of each subscription that has a plane of its own.
-        """
+        """What the receiver knows of it. Not set: it takes nothing here any more, or not yet, but delivers what it holds."""
 
     @_builtins.property
     def subscription(self) -> _snapshot_pb2.Subscription:
