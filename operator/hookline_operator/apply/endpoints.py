@@ -153,6 +153,8 @@ class EndpointsLane:
         self._shards: dict[ShardKey, _Shard] = {}
         self._planes.clear()
         self._gone: set[str] = set()
+        self._removing: set[str] = set()
+        """Planes whose tables are being deleted: not to be begun a second time meanwhile."""
         self._reads = self._verified_reads = 0
         self._read_at = float("-inf")
         self._failures = 0
@@ -200,7 +202,8 @@ class EndpointsLane:
         for shard in self._due_shards():
             self._shards[shard].writing = True
             writers.create_task(self._publish(shard))
-        for plane in self._gone:
+        for plane in self._gone - self._removing:
+            self._removing.add(plane)
             writers.create_task(self._remove(plane))
         self._gone.clear()
 
@@ -392,6 +395,10 @@ class EndpointsLane:
                     del self._shards[key]
         except (ApiError, NotLeading) as error:
             await self._pause("endpoint tables were not removed", error)
+        finally:
+            self._removing.discard(plane)
+        if any(key.plane == plane for key in self._shards):
+            # It failed, or the plane came back, and may be gone again.
             self.routes_changed((plane,))
 
     def _owners(self, plane: str) -> tuple[dict[str, Any], ...]:

@@ -342,6 +342,43 @@ async def test_tables_of_a_plane_that_is_gone_are_removed_after_verifying():
         await until(lambda: world.table("default.acme.chat") == world.table())
 
 
+class SlowToDelete(MemoryApi):
+    """Answers a deletion when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+        self.answers = asyncio.Event()
+
+    async def delete(self, kind, namespace, name):
+        self.asked += 1
+        await self.answers.wait()
+        return await super().delete(kind, namespace, name)
+
+
+async def test_routes_that_change_while_a_plane_is_being_removed_do_not_end_the_term():
+    """Turns come many times a second, an API server under load takes seconds for a deletion: all tenants would wait."""
+    routes = Routes(**{"default": [the_port()], "default.acme.chat": [the_port()]})
+    world = World(*ready("a"), routes=routes, api=SlowToDelete())
+    async with running(world) as lane:
+        await until(lambda: len(world.api.objects) == 17)
+        del world.routes.services["default.acme.chat"]
+        world.lane.routes_changed(["default.acme.chat"])
+        await until(lambda: world.api.asked == 1)
+
+        world.routes.services["default"] = [the_port(), the_port(9001)]
+        world.lane.routes_changed(["default"])
+        await until(lambda: len(world.table()) == 2)
+        world.api.answers.set()
+
+        await until(lambda: len(world.api.objects) == 16)
+        world.routes.services["default"] = [the_port(9001)]
+        world.lane.routes_changed(["default"])
+        await until(lambda: lane.done() or list(world.table()) == [("acme", "notifier", 9001)])
+        assert not lane.done()
+    assert world.api.asked == 1
+
+
 async def test_a_tenant_whose_service_changes_all_the_time_delays_nobody():
     """Two Services of one shard: the other one's change waits for one publication at most."""
     shared = shard_of("acme/notifier", 16)
