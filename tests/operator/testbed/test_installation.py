@@ -41,4 +41,3 @@ def test_receiver_pods_run_as_the_operator_describes_them(installation: Installa
     assert first.page(HTTP_PORT, "/nobody/here")[0] == 401
     status = json.loads(second.page(AGENT_OPS_PORT, "/status")[1])
     assert (status["plane"], status["in_sync"]) == ("default", True)
-
