@@ -229,13 +229,13 @@ class Fields:
 
     def texts(self, name: str, pattern: Pattern, high: int) -> tuple[str, ...]:
         """Different strings, at most *high*; their order is kept."""
-        found: list[str] = []
+        found: dict[str, None] = {}
         for path, value in self._items(name, 0, high):
             text = self._text(path, value, pattern)
             if text in found:
                 self._report.wrong(path, f"must not be repeated, got {shown(text)}")
             elif text:
-                found.append(text)
+                found[text] = None
         return tuple(found)
 
     def objects(self, name: str, low: int, high: int, read: Callable[["Fields"], T]) -> tuple[T, ...]:

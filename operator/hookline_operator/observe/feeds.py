@@ -2,8 +2,11 @@
 What kopf says has happened: each event goes into the cluster, and nothing else is done with it.
 
 kopf runs in a thread with an event loop of its own: it makes a task for each object that it lists, ten thousand at its start,
-which would hold up whatever else ran in that loop for seconds. What it says is passed on in batches. When it fails it is
-started anew; what it may have missed meanwhile the sweeps find.
+which would hold up whatever else ran in that loop for seconds. When it fails it is started anew; what it may have missed
+meanwhile the sweeps find.
+
+What it says is passed on by `Incoming`: of each object the newest only, the namespaces in turns, a few milliseconds at a
+time. So whoever changes objects faster than they can be read loses what lies between, and nobody else waits for that.
 
 Only `on.event` handlers: kopf writes nothing to objects, neither finalizers nor annotations nor Events, and has no peering.
 """
@@ -19,13 +22,15 @@ from typing import Any
 import kopf
 
 from hookline_operator.observe.cluster import Cluster
-from hookline_operator.observe.kinds import Body, Kind
+from hookline_operator.observe.kinds import Body, Kind, identity
 from hookline_operator.observe.objects import Change, KindName
+from hookline_operator.work import WorkQueue
+from hookline_routes.resource import ObjectKey
 
 log = logging.getLogger(__name__)
 
-BATCH = 200
-"""Events applied before the event loop goes on with others' work."""
+SLICE = 0.005
+"""Seconds of events that are applied before the event loop goes on with others' work: the largest takes as long."""
 AGAIN_AFTER = 2.0
 """Seconds until kopf is started again after it has failed."""
 
@@ -33,6 +38,45 @@ CLOSING = 0.2
 """Seconds for connections to close."""
 
 Login = Callable[[], kopf.ConnectionInfo]
+Event = tuple[KindName, str | None, Body]
+_Object = tuple[KindName, ObjectKey]
+
+
+class Incoming:
+    """Events that were heard and are not applied yet. `hear` from any thread, all else from one event loop."""
+
+    def __init__(self) -> None:
+        self._heard: deque[Event] = deque()
+        self._newest: dict[_Object, tuple[int, str | None, Body]] = {}
+        self._turns: WorkQueue[_Object] = WorkQueue(lambda key: key[1].namespace)
+
+    def __len__(self) -> int:
+        return len(self._heard) + len(self._newest)
+
+    def hear(self, event: Event) -> None:
+        """To be handed out, unless a newer one of its object comes before that."""
+        self._heard.append(event)
+
+    def next(self) -> Event | None:
+        """The newest event of the object whose turn it is; None: there is no more."""
+        self._sort()
+        for key in self._turns.take_now(1):
+            self._turns.done(key)
+            _, event_type, body = self._newest.pop(key)
+            return key[0], event_type, body
+        return None
+
+    def _sort(self) -> None:
+        while self._heard:
+            kind, event_type, body = self._heard.popleft()
+            seen = identity(body)
+            if seen is None:
+                continue
+            key = (kind, seen.key)
+            known = self._newest.get(key)
+            if known is None or known[0] <= seen.resource_version:
+                self._newest[key] = (seen.resource_version, event_type, body)
+            self._turns.add((key,))
 
 
 class Feeds:
@@ -41,7 +85,7 @@ class Feeds:
     def __init__(self, cluster: Cluster, login: Login, on_change: Callable[[Change], None]) -> None:
         """*login* is asked by kopf's thread, again each time what it gave is refused."""
         self._cluster, self._login, self._on_change = cluster, login, on_change
-        self._events: deque[tuple[KindName, str | None, Body]] = deque()
+        self._events = Incoming()
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
@@ -122,15 +166,9 @@ class Feeds:
 
         return handle
 
-    def _is_news(self, kind: KindName) -> Callable[..., bool]:
-        def is_news(event: Any, **_: Any) -> bool:
-            return not self._cluster.is_stale(kind, event["object"])
-
-        return is_news
-
     def _hear(self, kind: KindName, event_type: str | None, body: Body) -> None:
         """In kopf's thread."""
-        self._events.append((kind, event_type, body))
+        self._events.hear((kind, event_type, body))
         if not self._scheduled and self._loop is not None and not self._loop.is_closed():
             self._scheduled = True
             self._loop.call_soon_threadsafe(self._apply)
@@ -138,12 +176,12 @@ class Feeds:
     def _apply(self) -> None:
         # Before the events are looked at: one that comes from here on has this called again.
         self._scheduled = False
-        self.last_event = time.monotonic()
-        for _ in range(min(BATCH, len(self._events))):
-            kind, event_type, body = self._events.popleft()
-            change = self._cluster.apply(kind, event_type, body)
+        self.last_event = now = time.monotonic()
+        while now < self.last_event + SLICE and (event := self._events.next()):
+            change = self._cluster.apply(*event)
             if change:
                 self._on_change(change)
+            now = time.monotonic()
         if self._events and not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon(self._apply)
