@@ -254,7 +254,8 @@ class PlanesLane:
         The planes that stay for that reason are given back.
         """
         planes = {plane for each in left.values() if (plane := plane_named(each)) not in wanted}
-        staying = {plane for plane in planes if not self._may_end(plane)}
+        running = {plane_named(each) for name, each in left.items() if name[0] == STATEFUL_SETS.kind}
+        staying = {plane for plane in planes if not self._may_end(plane, plane in running)}
         self._quiet_since = {plane: at for plane, at in self._quiet_since.items() if plane in planes}
         for kind in TYPES:
             for name, each in sorted(left.items()):
@@ -262,9 +263,15 @@ class PlanesLane:
                     await self._objects.remove(name, each)
         return tuple(sorted(staying)) if self._routes.has_published() else ()
 
-    def _may_end(self, plane: str) -> bool:
-        """Whether a plane that nobody wants may end: its routes have moved, and nothing waits in its pods, for a while."""
+    def _may_end(self, plane: str, running: bool) -> bool:
+        """
+        Whether a plane that nobody wants may end: its routes have moved, and nothing waits in its pods, for a while.
+
+        One whose StatefulSet a person has deleted has ended already.
+        """
         pods = [pod for pod in self._cluster.pods.values() if pod.plane == plane]
+        if not running and not pods and self._routes.has_published():
+            return True
         # A pod without an address can't say what is in its volume.
         told = all(pod.addresses for pod in pods) and self._served.holds_nothing(plane)
         if not (told and self._routes.has_published() and self._has_moved(plane)):

@@ -452,6 +452,23 @@ async def test_a_plane_stays_while_one_of_its_pods_can_not_say_what_it_holds(sce
     assert not any("acme" in each for each in scene.names())
 
 
+async def test_a_plane_that_a_person_has_ended_is_removed(scene: PlanesScene) -> None:
+    """Whatever its pods held: it is in their volumes, and nobody is left who could say that it is delivered."""
+    gateway = scene.gateway()
+    scene.subscription("acme", gateway=gateway)
+    async with scene.running():
+        scene.others.subscriptions.clear()
+        scene.others.attached.clear()
+        scene.others.holding = {"default.acme.chat"}
+        await scene.look()
+        (name,) = [each for each in scene.names() if each.startswith("StatefulSet/") and "acme" in each]
+
+        scene.admin.delete(scene.get(name=name.partition("/")[2]))
+        await scene.look()
+
+    assert not any("acme" in each for each in scene.names())
+
+
 async def test_before_all_is_compiled_no_dedicated_plane_is_made_or_removed(scene: PlanesScene) -> None:
     """A new leader knows nothing of attachments at first: it must neither forget planes nor exceed quotas."""
     gateway = scene.gateway()
