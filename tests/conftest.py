@@ -66,6 +66,7 @@ LAYERS = (
     ("receiver/order", "order"),
     ("receiver", "receiver"),
     ("operator/testbed", "cluster test bed"),
+    ("operator/loop", "the loop in a cluster"),
     ("operator", "operator"),
     ("kit", "handler kit"),
     ("cli", "command"),
