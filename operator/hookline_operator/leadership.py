@@ -172,8 +172,10 @@ class Election:
             for task in (leading, renewing):
                 task.cancel()
             await asyncio.wait((leading, renewing))
-        log.warning("not leading any more", extra={"term": self.term, "lost": leading not in done})
-        return leading not in done
+        # What can't write any more ends a moment before the Lease is looked at.
+        lost = leading not in done or not self.is_leading()
+        log.warning("not leading any more", extra={"term": self.term, "lost": lost})
+        return lost
 
     async def _renew(self) -> None:
         """Until the Lease is not surely held any more."""
@@ -241,10 +243,19 @@ async def _end_quietly(lead: Callable[[int], Awaitable[None]], term: int) -> Non
     """What goes wrong in a term ends the term, not the replica."""
     try:
         await lead(term)
-    except NotLeading as error:
-        log.warning("term ends", extra={"term": term, "why": str(error)})
-    except Exception:
-        log.exception("term failed", extra={"term": term})
+    except Exception as error:
+        if (ended := _not_leading(error)) is None:
+            log.exception("term failed", extra={"term": term})
+        else:
+            log.warning("term ends", extra={"term": term, "why": str(ended)})
+
+
+def _not_leading(error: Exception) -> NotLeading | None:
+    """One of those that *error* consists of, if it consists of nothing else: several lanes notice it at once."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, NotLeading) else None
+    found = [_not_leading(each) for each in error.exceptions]
+    return None if None in found else found[0]
 
 
 def _spec(body: Json) -> Json:
