@@ -23,8 +23,10 @@ from support.kubernetes.process import Process
 from support.kubernetes.proxy import FaultProxy, Seen
 from support.waiting import until_sync
 
-SHORT_LEASE = {"lease_duration": "2", "lease_held": "1.5", "lease_renew": "0.3", "lease_look": "0.1"}
-"""A crash costs 2 s."""
+SHORT_LEASE = {"lease_duration": "3", "lease_held": "2.4", "lease_renew": "0.3", "lease_look": "0.1"}
+"""A crash costs 3 s, and a machine that is busy with other things may lose it."""
+STEADY_LEASE = {"lease_duration": "8", "lease_held": "6.4", "lease_renew": "0.5", "lease_look": "0.1"}
+"""A crash costs 8 s; nobody loses it by accident."""
 QUIET = 1.5
 """Seconds without a write after which it is taken that there will be none."""
 
@@ -204,7 +206,7 @@ class Replicas:
 @contextmanager
 def two_replicas(installation: Installation, **settings: Any) -> Iterator[tuple[Replicas, Replica, Replica]]:
     """All, the one that leads and the one that waits; both at work."""
-    with Replicas(installation, {**SHORT_LEASE, **settings}) as replicas:
+    with Replicas(installation, {**STEADY_LEASE, **settings}) as replicas:
         for _ in range(2):
             replicas.start()
         replicas.until(lambda: all(each.is_ready() for each in replicas.started), 60, "both ready")

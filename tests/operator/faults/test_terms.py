@@ -99,11 +99,12 @@ async def test_a_leader_of_old_writes_nothing_when_it_wakes(
         stalled.lift()
         replicas.until(lambda: all(seen.ended or seen.status for seen in leader.wrote(mark)), 20, "no call under way")
         refused = [seen for seen in leader.wrote(mark) if tables(seen.request) and seen.status == 409]
-        woken = leader.proxy.mark()
+        woken, term = leader.proxy.mark(), other.metric("term")
         leader.process.resume()
         replicas.until(leader.waits, 30, "the old leader waits")
         replicas.wait_quiet()
 
+        assert other.metric("term") == term, "the Lease was lost by accident: this machine is too busy"
         assert leader.wrote(woken) == []
         assert publications.versions[published:] == []
         assert publications.returned([revoked, *churn.revoked]) == []
