@@ -198,6 +198,14 @@ def test_a_whole_file_is_read() -> None:
     assert unset == ["agent_service_account", "internal_secret"]
 
 
+def test_the_documented_file_is_read() -> None:
+    """People copy it."""
+    page = (Path(__file__).parents[3] / "docs" / "operate" / "scaling.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if block.startswith("image:")]
+
+    assert read_pod_settings(example).workers == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -224,6 +232,27 @@ def test_a_mistake_is_named(text: str, message: str) -> None:
         read_pod_settings(text)
 
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}),
+        ({"requests": {"memory": "2Gi"}}, {"requests": {"cpu": "250m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}),
+        (
+            {"limits": {"cpu": "100m", "memory": "128Mi"}},
+            {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "100m", "memory": "128Mi"}},
+        ),
+        ({"requests": {"cpu": "2"}}, {"requests": {"cpu": "2", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}),
+    ],
+    ids=["nothing", "a large request", "small limits", "CPU alone"],
+)
+def test_what_is_said_of_resources_is_laid_over_what_holds_in_general(given: Any, expected: Any) -> None:
+    """A container without a request of CPU would not be scaled, one that requests more than its limit not be made."""
+    settings = PodSettings(image="a", resources={"receiver": given})
+
+    assert containers(a_plane(), settings)["receiver"]["resources"] == expected
+    assert containers(a_plane(resources=given), IMAGE)["receiver"]["resources"] == expected
 
 
 def test_labels_of_people_do_not_replace_ours() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hookline_operator.decide.planes.plane import Plane
+from hookline_operator.decide.planes.resources import laid_over
 from hookline_routes.resource import ObjectKey
 
 Json = dict[str, object]
@@ -47,7 +48,7 @@ class PodSettings:
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
     resources: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
-    """By container (receiver, forwarder, agent): requests and limits; the rest has the defaults."""
+    """By container (receiver, forwarder, agent): requests and limits; what is not said has the defaults."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +153,7 @@ def _receiver(plane: Plane, settings: PodSettings) -> Json:
     )
     container = _container("receiver", "hookline_receiver", settings, _receiver_environment(settings), mounts)
     if plane.resources:
-        container["resources"] = {key: dict(value) for key, value in plane.resources.items()}
+        container["resources"] = laid_over(plane.resources, _resources("receiver", settings))
     container["ports"] = [
         {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
         {"name": "receiver-ops", "containerPort": RECEIVER_OPS_PORT, "protocol": "TCP"},
@@ -242,7 +243,6 @@ def _container(
     environment: Mapping[str, str],
     mounts: Sequence[Mapping[str, object]],
 ) -> Json:
-    resources = settings.resources.get(name) or DEFAULT_RESOURCES[name]
     return {
         "name": name,
         "image": settings.image,
@@ -252,7 +252,7 @@ def _container(
             *({"name": key, "value": value} for key, value in sorted(environment.items())),
             *(dict(each) for each in settings.env),
         ],
-        "resources": {key: dict(value) for key, value in resources.items()},
+        "resources": _resources(name, settings),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -260,6 +260,10 @@ def _container(
         },
         "volumeMounts": [dict(each) for each in mounts],
     }
+
+
+def _resources(name: str, settings: PodSettings) -> dict[str, dict[str, str]]:
+    return laid_over(settings.resources.get(name, {}), DEFAULT_RESOURCES[name])
 
 
 def _data(path: str, folder: str, *, read_only: bool = False) -> Json:
