@@ -158,11 +158,16 @@ class RouteTables:
             names.discard(name)
 
     async def look(self, wanted: Collection[ShardName], kept_planes: Collection[str]) -> Strange:
-        """Hold all tables against what is known of them; *wanted* shards there should be, *kept_planes* are left alone."""
+        """
+        Hold all tables against what is known of them; *wanted* shards there should be, *kept_planes* are left alone.
+
+        With a gateway's shared plane those of its subscriptions are, also where they have no pods now.
+        """
         labels = f"{MANAGER_LABEL}={MANAGER}"
         listing = await self._api.list(ROUTE_TABLES, self._namespace, labels=labels, metadata_only=True)
         there = {str(item["metadata"]["name"]): item["metadata"] for item in listing.items}
         kept = {plane_label(plane) for plane in kept_planes}
+        kept |= {plane_label(shard.plane) for shard in self._names if shard.plane.partition(".")[0] in kept_planes}
         by_name = {name: shard for shard in wanted for name in (str(shard), *self._names[shard])}
         changed = {
             shard

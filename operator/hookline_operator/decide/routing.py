@@ -83,6 +83,8 @@ class Turn:
     """Verifiers that the compiled ones wait for."""
     more: tuple[ObjectKey, ...] = ()
     """To be compiled in another turn, as it was too much for this one."""
+    causes: Mapping[ShardName, frozenset[str]] = field(default_factory=dict)
+    """The namespaces whose subscriptions have changed a shard; none where something of the platform's has too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,9 @@ class _Changes:
     urgent: set[ShardName] = field(default_factory=set)
     reports: set[ReportKey] = field(default_factory=set)
     missing: list[Missing] = field(default_factory=list)
+    causes: dict[ShardName, set[str]] = field(default_factory=dict)
+    cause: str = ""
+    """The namespace of the subscription that is looked at; "": something else."""
 
 
 class RoutingState:
@@ -160,9 +165,12 @@ class RoutingState:
         self._gateways: dict[ObjectKey, WebhookGateway] = {}
         self._declared: Mapping[ObjectKey, object] = {}
         """The gateways as they were looked at last."""
+        self._unreadable: frozenset[str] = frozenset()
+        """Gateways that can't be read and never could."""
         self._frozen: frozenset[str] = frozenset()
+        """Their planes."""
         self._pods: frozenset[str] = frozenset()
-        """Planes that have pods, and whether one is ready."""
+        """Planes that have pods."""
         self._planes: frozenset[str] = frozenset()
         self._placed: dict[ObjectKey, _Placed] = {}
         self._entries: dict[ShardName, dict[str, bytes]] = {}
@@ -210,6 +218,7 @@ class RoutingState:
                     continue
             compiled = compile_subscription(verdict, surroundings) if verdict else self._unattached(key, view)
             self._take(key, compiled, changes)
+        changes.cause = ""
         self._look_at_planes(changes)
         self._make_room(changes)
         return Turn(
@@ -218,6 +227,7 @@ class RoutingState:
             frozenset(changes.reports),
             tuple(changes.missing),
             tuple(more),
+            {shard: frozenset(causes) for shard, causes in changes.causes.items() if "" not in causes},
         )
 
     def planes(self) -> frozenset[str]:
@@ -225,7 +235,7 @@ class RoutingState:
         return self._planes
 
     def frozen(self) -> frozenset[str]:
-        """Of gateways that can't be read and never could: what is published of them stays as it is."""
+        """Of gateways that can't be read and never could, dedicated ones too: what is published of them stays as it is."""
         return self._frozen
 
     def shards(self) -> Iterator[ShardName]:
@@ -295,7 +305,7 @@ class RoutingState:
             each is self._declared[key] for key, each in declared.items()
         ):
             return
-        frozen = set()
+        unreadable = set()
         gateways: dict[ObjectKey, WebhookGateway] = {}
         for key, each in declared.items():
             known = self._gateways.get(key)
@@ -308,10 +318,10 @@ class RoutingState:
                 if known and known.metadata.uid == each.uid:
                     gateways[key] = known
                 else:
-                    frozen.add(key.name)
+                    unreadable.add(key.name)
         for key in self._declared.keys() - declared.keys():
             self._report(GATEWAY, key, None, changes)
-        self._frozen = frozenset(frozen)
+        self._unreadable = frozenset(unreadable)
         self._touch_hostnames(gateways, changes)
         self._declared, self._gateways = declared, gateways
         self._attachments.set_gateways(gateways.values())
@@ -347,6 +357,7 @@ class RoutingState:
         return CompiledSubscription(None, report_unreadable(unreadable)) if ours else None
 
     def _take(self, key: ObjectKey, compiled: CompiledSubscription | None, changes: _Changes) -> None:
+        changes.cause = key.namespace
         self._report(SUBSCRIPTION, key, compiled.report if compiled else None, changes)
         entry = compiled.entry if compiled else None
         old, new = self._placed.get(key), self._place(entry) if entry else None
@@ -417,6 +428,7 @@ class RoutingState:
     def _touch(self, shard: ShardName, changes: _Changes) -> None:
         self._hashes.pop(shard, None)
         changes.shards.add(shard)
+        changes.causes.setdefault(shard, set()).add(changes.cause)
 
     def _count(self, old: _Placed | None, new: _Placed | None) -> None:
         for placed, amount in ((old, -1), (new, 1)):
@@ -442,8 +454,10 @@ class RoutingState:
 
     def _look_at_planes(self, changes: _Changes) -> None:
         shared = {key.name for key in self._gateways}
-        planes = frozenset(shared | self._frozen | self._own.keys() | self._pods)
-        for plane in planes - self._planes:
+        planes = frozenset(shared | self._unreadable | self._own.keys() | self._pods)
+        frozen = frozenset(plane for plane in planes if plane.partition(".")[0] in self._unreadable)
+        for plane in planes - self._planes | self._frozen - frozen:
+            changes.cause = plane.split(".")[1] if is_dedicated(plane) else ""
             for shard in shards_in(plane):
                 self._touch(shard, changes)
         for plane in self._planes - planes:
@@ -453,7 +467,7 @@ class RoutingState:
                 self._sizes.pop(shard, None)
                 self._crowded.pop(shard, None)
                 self._hashes.pop(shard, None)
-        self._planes = planes
+        self._planes, self._frozen = planes, frozen
 
     def _hostnames(self, shard: ShardName) -> Iterable[str]:
         if shard.index:

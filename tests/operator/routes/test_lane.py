@@ -474,6 +474,26 @@ async def test_a_table_that_somebody_has_changed_or_deleted_is_put_right() -> No
     assert {name: body["spec"]["hash"] for name, body in api.tables.items()} == good
 
 
+async def test_tables_of_a_plane_without_pods_stay_while_its_gateway_cant_be_read() -> None:
+    """Its pods may be on their way to another node: they would find nothing there, and refuse everything."""
+    api = TablesMemory()
+    gateway = a_gateway_body(dedicated={"allowed": True, "maxPerNamespace": 1})
+    own = a_subscription_body(dataPlane={"mode": "Dedicated", "dedicated": {"scaling": {"maxReplicas": 4}}})
+    world = World(gateway, own, a_secret_body())
+    async with Replica(api, world) as first:
+        await settled(first)
+    there = {name: body["metadata"]["resourceVersion"] for name, body in api.tables.items()}
+    assert len(there) == 65
+
+    world.put(a_gateway_body(hostnames=7))
+    async with Replica(api, world) as second:
+        await settled(second)
+        await second.lane.look()
+        await settled(second)
+
+    assert {name: body["metadata"]["resourceVersion"] for name, body in api.tables.items()} == there
+
+
 async def test_tables_that_were_damaged_while_nobody_led_are_written_anew() -> None:
     """Whatever stands in them."""
     api, world = TablesMemory(), a_world(64)

@@ -317,6 +317,32 @@ def test_an_unreadable_subscription_is_reported_by_the_installation_it_refers_to
     assert state.report_of("WebhookSubscription", ObjectKey("acme", "theirs")) is None
 
 
+def test_a_gateway_that_never_could_be_read_leaves_dedicated_planes_as_they_are_too() -> None:
+    """A release that can't read a gateway any more must not have pods of their own refuse everything."""
+    unreadable = a_gateway_body(hostnames=7)
+    own = a_subscription_body(dataPlane=DEDICATED)
+    view = a_view(unreadable, own, a_secret_body(), a_receiver_body("default.acme.chat"), a_receiver_body("second", "r"))
+
+    state = a_state(view)
+
+    assert state.frozen() == {"default", "default.acme.chat"}
+    assert {shard.plane for shard in state.shards()} == {"second"}
+
+
+def test_a_gateway_that_is_mended_has_all_its_shards_published() -> None:
+    """Also those without entries: a pod is ready once it has all 64."""
+    world = World(a_gateway_body(hostnames=7))
+    view = Cluster(kinds(HOME), HOME)
+    world.shown_to(view)
+    state = a_state(view)
+
+    see(view, world.put(a_gateway_body()))
+    turn = state.turn(view, (), Made())
+
+    assert turn.shards == set(shards_in("default"))
+    assert state.frozen() == frozenset()
+
+
 def test_the_largest_have_to_go_where_a_shard_is_too_large() -> None:
     """Somebody's many huge subscriptions must not keep others' small ones, and their revocations, from being published."""
     huge = [a_route(f"r{number}", match={"expression": f"event.a == '{'x' * 1500}'"}) for number in range(8)]
