@@ -16,7 +16,7 @@ import http.client
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,22 @@ from typing import Any
 
 import yaml
 
-from hookline_kit.event import Event
-from hookline_kit.outcome import Accepted, Outcome
 from hookline_kit.server import TLS, Server, ServerSettings
 from hookline_operator.decide.planes.pod import HTTP_PORT, PLANE_ANNOTATION
+from support.acme import (
+    CLIENT_SECRET,
+    HOST,
+    PORT,
+    a_grant,
+    a_tls_secret,
+    acme_gateway,
+    acme_yaml,
+    an_authority,
+    an_event,
+    platform_of,
+)
 from support.certificates import Certificates, make_certificates
-from support.cometchat import body_of, changed, sample
+from support.inbox import Inbox
 from support.kubernetes.api import Object
 from support.kubernetes.background import Background
 from support.kubernetes.guard import Guard
@@ -43,47 +53,10 @@ from support.kubernetes.process import Processes
 from support.manifests import PASSWORD, USERNAME, as_yaml
 from support.waiting import until_sync
 
-ACME = Path(__file__).parents[2] / "examples" / "acme.yaml"
-APP_ID = "26753af2c0d24b10"
-HOST = "hooks.example.com"
-PORT = 9000
-"""Of handlers, in acme.yaml."""
 ELSEWHERE = "elsewhere"
 """The node of the handlers' Pods: they run in the test itself."""
-CLIENT_SECRET = "hookline-client"
 
 Credential = tuple[str, str]
-
-
-def acme_yaml(namespace: str = "acme", *kinds: str) -> str:
-    """The example as it is, in another namespace; only the objects of these *kinds*, if any are given."""
-    text = ACME.read_text(encoding="utf-8")
-    objects = [each for each in yaml.safe_load_all(text) if not kinds or each["kind"] in kinds]
-    if namespace == "acme" and not kinds:
-        return text
-    moved = as_yaml(*objects).replace("namespace: acme", f"namespace: {namespace}")
-    return moved.replace("notifier.acme.svc", f"notifier.{namespace}.svc").replace(
-        "namespace: platform", f"namespace: {platform_of(namespace)}"
-    )
-
-
-def platform_of(namespace: str) -> str:
-    """Where the example's handler of another team runs."""
-    return "platform" if namespace == "acme" else f"{namespace}-platform"
-
-
-def acme_gateway() -> Object:
-    """The spec of the example's gateway."""
-    (found,) = yaml.safe_load_all(acme_yaml("acme", "WebhookGateway"))
-    return dict(found["spec"])
-
-
-def an_event(message: str, trigger: str = "message_sent", *, app_id: str = APP_ID, **changes: Any) -> bytes:
-    """A text message between two users, as CometChat sends it; *changes* of the message's own fields."""
-    payload = {**changed(sample("message_sent"), "data.message.id", message), "appId": app_id, "trigger": trigger}
-    for name, value in changes.items():
-        payload = changed(payload, f"data.message.{name}", value)
-    return body_of(payload)
 
 
 @dataclass(frozen=True)
@@ -95,33 +68,6 @@ class Answer:
     headers: Mapping[str, str]
     """By names in small letters."""
     body: Any
-
-
-@dataclass
-class Inbox:
-    """A handler in the test's own process; keeps what it accepts."""
-
-    events: list[Event] = field(default_factory=list)
-    answer: Callable[[Event], Outcome] = lambda event: Accepted()
-    server: Server | None = None
-
-    async def handle(self, events: Sequence[Event]) -> Mapping[str, Outcome]:
-        """As the handler kit asks."""
-        outcomes = {event.delivery_id: self.answer(event) for event in events}
-        self.events.extend(event for event in events if isinstance(outcomes[event.delivery_id], Accepted))
-        return outcomes
-
-    def messages(self, route: str = "") -> list[str]:
-        """Ids of the messages that came (by *route*, if given), in their order."""
-        return [_message_of(event) for event in list(self.events) if route in ("", event.route)]
-
-    def got(self, *messages: str, route: str = "") -> bool:
-        """Whether all of these have come."""
-        return set(messages) <= set(self.messages(route))
-
-
-def _message_of(event: Event) -> str:
-    return str(event.json()["data"]["message"]["id"])
 
 
 @dataclass
@@ -140,7 +86,6 @@ class Cluster:
     suffix: str = ""
     """Of all tenants' namespaces: so that tests can be run again in the same cluster."""
     _ports: dict[tuple[str, int], int] = field(default_factory=dict)
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _servers: list[Server] = field(default_factory=list)
 
     @property
@@ -275,11 +220,7 @@ class Tenant:
     def surroundings(self) -> list[Object]:
         """The authority and the grant that the example needs."""
         authority = self.cluster.folder / self.namespace / "notifier" / "tls" / "ca.crt"
-        return [an_authority(self.namespace, "notifier-ca", authority), a_grant(self)]
-
-    def new_inbox(self) -> Inbox:
-        """One that no Service leads to yet."""
-        return Inbox()
+        return [an_authority(self.namespace, "notifier-ca", authority), a_grant(self.namespace)]
 
     def subscription(self, name: str = "chat") -> Object:
         """As it is now."""
@@ -430,42 +371,6 @@ def running_cluster(
             yield cluster
         finally:
             cluster.close()
-
-
-def a_tls_secret(namespace: str, name: str, certificates: Certificates) -> Object:
-    """The client's pair, as cert-manager writes it."""
-    pair = certificates.client
-    files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": certificates.authority}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"namespace": namespace, "name": name},
-        "type": "kubernetes.io/tls",
-        "stringData": {key: path.read_text(encoding="utf-8") for key, path in files.items()},
-    }
-
-
-def an_authority(namespace: str, name: str, certificate: Path) -> Object:
-    """A ConfigMap with the certificate of an authority."""
-    metadata = {"namespace": namespace, "name": name}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {"ca.crt": certificate.read_text(encoding="utf-8")},
-    }
-
-
-def a_grant(tenant: Tenant, name: str = "tenants", service: str = "") -> Object:
-    """Lets subscriptions of *tenant* name Services of its platform namespace (one of them, if given)."""
-    to = {"group": "", "kind": "Service", **({"name": service} if service else {})}
-    source = {"group": "hookline.dev", "kind": "WebhookSubscription", "namespace": tenant.namespace}
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1beta1",
-        "kind": "ReferenceGrant",
-        "metadata": {"namespace": tenant.platform, "name": name},
-        "spec": {"from": [source], "to": [to]},
-    }
 
 
 def example_tenant(cluster: Cluster, namespace: str) -> Tenant:

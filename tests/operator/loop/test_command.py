@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from support.acme import acme_yaml
 from support.cli import hookline
 from support.manifests import as_yaml
-from support.tenancy import Cluster, Tenant, acme_yaml, example, example_tenant
+from support.tenancy import Cluster, Tenant, example, example_tenant
 
 pytestmark = pytest.mark.needs_network_namespace
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.acme import acme_gateway, an_event
 from support.crds import a_gateway
-from support.tenancy import Cluster, Tenant, acme_gateway, an_event, example, example_tenant, fresh
+from support.tenancy import Cluster, Tenant, example, example_tenant, fresh
 from support.waiting import until_sync
 
 pytestmark = pytest.mark.needs_network_namespace

@@ -4,18 +4,10 @@ import time
 
 import pytest
 
+from support.acme import HOST, a_grant, acme_yaml, an_authority, an_event
+from support.inbox import Inbox
 from support.manifests import PASSWORD, USERNAME, a_secret
-from support.tenancy import (
-    HOST,
-    Cluster,
-    a_grant,
-    acme_yaml,
-    an_authority,
-    an_event,
-    example,
-    example_tenant,
-    fresh,
-)
+from support.tenancy import Cluster, example, example_tenant, fresh
 
 pytestmark = pytest.mark.needs_network_namespace
 
@@ -123,7 +115,7 @@ def test_without_a_grant_a_route_is_held_and_with_one_it_goes_on(cluster: Cluste
     tenant.delivered(tenant.inbox("notifier"), "notify")
     assert not analytics.got(kept)
 
-    tenant.apply(a_grant(tenant))
+    tenant.apply(a_grant(tenant.namespace))
     tenant.until(lambda: analytics.got(kept, route="analytics"), what="what was kept")
     tenant.wait("Ready")
 
@@ -144,7 +136,7 @@ def test_events_follow_the_pods_of_a_handler(cluster: Cluster) -> None:
 def test_a_handler_that_is_scaled_gets_events_at_every_pod(cluster: Cluster) -> None:
     """New Pods take their share, or scaling would help nobody."""
     tenant = example(cluster, "scaled")
-    inboxes = [tenant.new_inbox() for _ in range(2)]
+    inboxes = [Inbox() for _ in range(2)]
     for index, inbox in enumerate(inboxes):
         tenant.add_pod("analytics", f"analytics-more-{index}", tenant.platform, inbox=inbox)
     sent: list[str] = []
