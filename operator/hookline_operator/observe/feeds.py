@@ -152,9 +152,14 @@ class Feeds:
         kopf.on.login(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(self._connection)
         for kind in kinds:
             group, version = _group(kind), _version(kind)
-            kopf.on.event(group=group, version=version, plural=kind.type.plural, id=kind.name.value, registry=registry)(
-                self._handler(kind.name)
-            )
+            kopf.on.event(
+                group=group,
+                version=version,
+                plural=kind.type.plural,
+                id=kind.name.value,
+                registry=registry,
+                when=self._is_news(kind.name),
+            )(self._handler(kind.name))
         return registry
 
     def _connection(self, **_: Any) -> kopf.ConnectionInfo:
@@ -165,6 +170,14 @@ class Feeds:
             self._hear(kind, event["type"], event["object"])
 
         return handle
+
+    def _is_news(self, kind: KindName) -> Callable[..., bool]:
+        """PERF: of the ten thousands of objects that kopf lists at its start all are known already."""
+
+        def is_news(event: Any, **_: Any) -> bool:
+            return not self._cluster.is_stale(kind, event["object"])
+
+        return is_news
 
     def _hear(self, kind: KindName, event_type: str | None, body: Body) -> None:
         """In kopf's thread."""
