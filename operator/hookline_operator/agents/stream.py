@@ -86,6 +86,10 @@ class AgentStream:
                 return heard, f"no report for {SILENCE:g} s"
             except grpc.RpcError as error:
                 return heard, _words(error)
+            except Exception:
+                # Nobody waits for this task: if it ended, its pod would count as silent for as long as it is there.
+                log.exception("an agent's report can't be taken", extra={"pod": self._pod})
+                return False, "a report can't be taken"
             finally:
                 call.cancel()
 

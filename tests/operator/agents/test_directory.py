@@ -197,6 +197,27 @@ async def test_an_agent_that_comes_back_is_followed_again(agents: Callable[..., 
         await again.stop()
 
 
+async def test_a_report_that_cant_be_taken_does_not_end_the_following(agents: Callable[..., Any]) -> None:
+    """A task that ends where nobody looks would have its pod count as silent until it is another one."""
+    one = await agents()
+    one.uses = [Use("uid-1", "creds@7", 1000)]
+    async with a_fleet() as fleet:
+        failed = asyncio.Event()
+
+        def fail_once(uids: frozenset[str]) -> None:
+            if not failed.is_set():
+                failed.set()
+                raise ValueError("of a part that is told")
+            fleet.used.append(uids)
+
+        fleet.directory._on_used = fail_once
+        fleet.set(a_pod("receiver-0", one))
+        await until(failed.is_set)
+
+        one.uses = [Use("uid-1", "creds@7", 2000)]
+        await until(lambda: fleet.used == [frozenset({"uid-1"})])
+
+
 async def test_silence_is_no_answer(agents: Callable[..., Any]) -> None:
     """A pod that fell silent may serve what it likes: it counts as behind, and whoever waits hears of it."""
     one, now = await agents(), [100.0]

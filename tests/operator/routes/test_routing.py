@@ -321,7 +321,9 @@ def test_a_gateway_that_never_could_be_read_leaves_dedicated_planes_as_they_are_
     """A release that can't read a gateway any more must not have pods of their own refuse everything."""
     unreadable = a_gateway_body(hostnames=7)
     own = a_subscription_body(dataPlane=DEDICATED)
-    view = a_view(unreadable, own, a_secret_body(), a_receiver_body("default.acme.chat"), a_receiver_body("second", "r"))
+    view = a_view(
+        unreadable, own, a_secret_body(), a_receiver_body("default.acme.chat"), a_receiver_body("second", "r")
+    )
 
     state = a_state(view)
 
