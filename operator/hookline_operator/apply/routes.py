@@ -8,13 +8,17 @@ The routes lane: keys of subscriptions in, published RouteTables out.
     look        now and then: tables that somebody else has touched, and those of planes that are gone
 
 A shard is published 30 ms after a change, under load up to 250 ms, and at once where something is allowed no more. It is
-written again only when the hash of its content is another. A shard that can't be written waits for its own backoff.
+written again only when the hash of its content is another. A shard that can't be written waits for its own backoff. One
+that only namespaces have changed which had a lot written lately waits until they have something left of their ration.
+
+A turn takes keys by their weight, about what compiling them costs: 32 small ones, or a single one of the largest.
 
 A plane's tables are deleted once its gateway (or its subscription's wish for a plane of its own) and all its pods are gone:
 until then they are published, empty of what is served no more, so that pods which still run refuse it.
 """
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -23,6 +27,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hookline_operator.apply.api import ApiError, Conflict
+from hookline_operator.apply.ration import Ration, RationLimits
 from hookline_operator.apply.route_tables import RouteTables, TablesApi
 from hookline_operator.decide.routing import SUBSCRIPTION, ReportKey, RoutingState, Turn
 from hookline_operator.decide.shards import ShardName, shards_in
@@ -37,6 +42,9 @@ from hookline_routes.shard import ShardTooLarge
 from hookline_routes.verifier import tag_key_id
 
 log = logging.getLogger(__name__)
+
+BESIDE = 4
+"""Subscriptions compiled in a turn as it has made room for them; others of them have a turn of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,14 @@ class RoutesSettings:
     writers: int = 4
     """Shards that are written at once."""
     slice: int = 32
-    """Subscriptions that are compiled before the event loop gets its turn: about a millisecond each."""
+    """Subscriptions that are compiled before the event loop gets its turn."""
+    weight: int = 256
+    """The same by their routes and triggers: the largest one has 4,640, and takes about 15 ms."""
     look_every: float = 60.0
     """Seconds between two looks at all tables' metadata."""
     prepare_every: float = 1.0
     """Seconds between two looks at what is new to be judged ahead."""
+    ration: RationLimits = field(default_factory=RationLimits)
     verifiers: VerifierLimits = field(default_factory=VerifierLimits)
 
 
@@ -105,6 +116,7 @@ class RoutesLane:
         self._judged: dict[ObjectKey, object] = {}
         """The subscriptions whose expressions were judged, as they were then."""
         self._shards: WorkQueue[ShardName] = WorkQueue(lambda shard: shard.plane, backoff=Backoff(0.25, 30.0))
+        self._ration = Ration(settings.ration, clock)
         self._forget()
 
     def add(self, keys: Iterable[ObjectKey], *, urgent: bool = False) -> None:
@@ -198,6 +210,8 @@ class RoutesLane:
         self._something_doubted = asyncio.Event()
         self._written: deque[float] = deque()
         self._written_at: dict[ShardName, float] = {}
+        self._causes: dict[ShardName, frozenset[str]] = {}
+        """The namespaces that have changed what waits to be published; none: the platform has, or nobody knows."""
         self._shards.clear()
         self._unjudged.clear()
 
@@ -223,7 +237,7 @@ class RoutesLane:
         self._state.admit(self._cluster, keys)
         turn = self._state.turn(self._cluster, (), self.verifiers, most=0)
         reports = set(turn.reports)
-        for some in _sliced(turn.more, self._settings.slice):
+        for some in self._weighed(turn.more):
             turn = self._state.turn(self._cluster, some, self.verifiers)
             reports |= turn.reports
             self.verifiers.want(turn.missing)
@@ -234,6 +248,7 @@ class RoutesLane:
         self._compiled = True
         # All of it was verified a moment ago: what is lost now is gone.
         self._confirmed = {each: self._state.loss(each, self.tables.published).lost for each in self._state.planes()}
+        self._causes = dict.fromkeys(self._state.shards(), frozenset())
         self._shards.add(self._state.shards())
         self._listeners.endpoints(self._state.planes())
         self._listeners.status(reports)
@@ -277,8 +292,31 @@ class RoutesLane:
 
     async def _turns(self) -> None:
         while True:
-            self._turn(self._ready(await self.queue.take(self._settings.slice)))
+            self._turn(self._ready(await self._take()))
             await asyncio.sleep(0)
+
+    async def _take(self) -> tuple[ObjectKey, ...]:
+        """What one turn looks at: nobody's largest subscriptions may make others wait for more than one of them."""
+        first = await self.queue.take()
+        return next(self._weighed(itertools.chain(first, self._taken())))
+
+    def _taken(self) -> Iterator[ObjectKey]:
+        """Keys of the queue, each taken as it is asked for."""
+        while keys := self.queue.take_now():
+            yield from keys
+
+    def _weighed(self, keys: Iterable[ObjectKey]) -> Iterator[tuple[ObjectKey, ...]]:
+        """*keys* in portions of so many, or so much weight; none is asked for before there is room for it."""
+        some: list[ObjectKey] = []
+        weight = 0
+        for key in keys:
+            some.append(key)
+            weight += _weight(self._resource(key))
+            if len(some) >= self._settings.slice or weight >= self._settings.weight:
+                yield tuple(some)
+                some, weight = [], 0
+        if some:
+            yield tuple(some)
 
     def _ready(self, keys: tuple[ObjectKey, ...]) -> tuple[ObjectKey, ...]:
         """Those of them that cost no more than usual; the others come back when they do."""
@@ -289,7 +327,7 @@ class RoutesLane:
         return tuple(key for key in keys if key not in slow)
 
     def _turn(self, keys: tuple[ObjectKey, ...]) -> None:
-        turn = self._state.turn(self._cluster, keys, self.verifiers, most=len(keys) + self._settings.slice)
+        turn = self._state.turn(self._cluster, keys, self.verifiers, most=len(keys) + BESIDE)
         for key in keys:
             self.queue.done(key)
         self.queue.add(turn.more)
@@ -302,9 +340,15 @@ class RoutesLane:
 
     def _publish_soon(self, turn: Turn) -> None:
         now = self._clock()
+        for shard in turn.shards:
+            self._blame(shard, turn.causes.get(shard, frozenset()))
         self._shards.add(turn.urgent, urgent=True)
         for shard in turn.shards - turn.urgent:
             self._shards.add((shard,), after=self._delay(shard, now))
+
+    def _blame(self, shard: ShardName, causes: frozenset[str]) -> None:
+        known = self._causes.get(shard)
+        self._causes[shard] = causes if known is None else known | causes if known and causes else frozenset()
 
     def _delay(self, shard: ShardName, now: float) -> float:
         while self._written and self._written[0] < now - 1.0:
@@ -330,6 +374,7 @@ class RoutesLane:
                 fields = {"shard": str(shard), "error": str(error), "seconds": delay}
                 log.warning("a route table can't be written; it is read again first", extra=fields)
                 self._unsure.add(shard)
+                self._causes[shard] = frozenset()
                 if isinstance(error, Conflict):
                     self._doubt(shard)
             except ShardTooLarge as error:
@@ -351,10 +396,19 @@ class RoutesLane:
             if read.foreign:
                 self._doubt(shard)
                 return
+        causes = self._causes.get(shard, frozenset())
+        if (wait := self._ration.wait(causes)) > 0:
+            self._shards.add((shard,), after=wait)
+            return
         there = self.tables.get(shard)
-        if there.hash == state.hash(shard) or not self._may_lose(shard):
+        if there.hash == state.hash(shard):
+            self._causes.pop(shard, None)
+            return
+        if not self._may_lose(shard):
             return
         content, entries = state.content(shard), dict(state.entries(shard))
+        self._causes.pop(shard, None)
+        self._ration.charge(causes, len(content))
         after = await self.tables.write(shard, content, entries)
         now = self._clock()
         self._written.append(now)
@@ -432,13 +486,11 @@ class RoutesLane:
 
     async def _work_off(self) -> None:
         """All keys that wait now, so that what was just verified is compiled."""
-        for _ in range(math.ceil(len(self.queue) / self._settings.slice)):
-            keys = self.queue.take_now(self._settings.slice)
+        for keys in self._weighed(itertools.islice(self._taken(), len(self.queue))):
             for key in keys:
                 if not self._is_judged(key):
                     await self._judge(key)
-            if keys:
-                self._turn(keys)
+            self._turn(keys)
             await asyncio.sleep(0)
 
     # Looking.
@@ -487,9 +539,10 @@ def _expressions(resource: object) -> list[str]:
     return [route.match.expression for route in routes if route.match.expression]
 
 
-def _sliced(keys: tuple[ObjectKey, ...], size: int) -> Iterator[tuple[ObjectKey, ...]]:
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+def _weight(resource: object) -> int:
+    """About what it costs to compile a subscription, in small routes."""
+    routes = resource.routes if isinstance(resource, WebhookSubscription) else ()
+    return 1 + sum(1 + len(route.match.triggers) for route in routes)
 
 
 def _first(errors: ExceptionGroup[Exception]) -> Exception:
