@@ -354,7 +354,10 @@ async def test_a_strangers_object_is_not_touched(scene: PlanesScene) -> None:
     labels = {"app.kubernetes.io/name": "hookline-receiver", "app.kubernetes.io/managed-by": "hookline-operator"}
     metadata = {"name": "hookline-default", "namespace": scene.namespace, "labels": labels}
     spec = {"selector": {"app": "shop"}, "ports": [{"port": 80}]}
-    theirs = scene.admin.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    service = {"apiVersion": "v1", "kind": "Service", "spec": spec}
+    theirs = scene.admin.create({**service, "metadata": metadata})
+    copied = {**metadata, "name": "shop", "annotations": {"hookline.dev/plane": "default"}}
+    shop = scene.admin.create({**service, "metadata": copied})
     scene.gateway()
 
     async with scene.running():
@@ -362,6 +365,7 @@ async def test_a_strangers_object_is_not_touched(scene: PlanesScene) -> None:
         said = scene.said()
 
     assert scene.get("Service") == theirs
+    assert scene.get("Service", "shop") == shop
     assert said["status"] == "False"
     assert "Service hookline-default is there already" in said["message"]
     assert scene.is_there("StatefulSet")
