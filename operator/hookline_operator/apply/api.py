@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -62,6 +63,28 @@ class Unavailable(ApiError):
 
 class NotLeading(Exception):
     """A write that was not made: the Lease is not surely held any more."""
+
+
+_WRITING: ContextVar[Callable[[], object] | None] = ContextVar("_WRITING", default=None)
+"""Raises NotLeading if the write that this task is about to send may not be made any more."""
+
+
+def last_look() -> aiohttp.TraceConfig:
+    """
+    For the client's configuration: has an Api that asks who leads ask once more when it has a connection.
+
+    A process that was stopped (SIGSTOP, a paused machine) while it waited for one goes on in there when it wakes, before
+    any timer is looked at: by then another may lead. After this nothing is waited for before the request is sent.
+    """
+
+    async def look(*_: object) -> None:
+        if may_go_on := _WRITING.get():
+            may_go_on()
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(look)
+    config.on_connection_reuseconn.append(look)
+    return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,21 +240,31 @@ class Api:
     ) -> Json:
         headers = {"Accept": _JSON, "Content-Type": content_type}
         for attempt in range(1, self._limits.attempts + 1):
+            seconds = self._seconds_to_write(method, path)
+            asked = _WRITING.set(lambda: self._must_lead(method, path))
             try:
-                return await self._call(method, path, query, headers, body, self._seconds_to_write(method, path))
+                return await self._call(method, path, query, headers, body, seconds)
             except Unavailable as error:
                 # Whatever else went wrong may have been done; who asked must look again.
                 if error.status != 429 or attempt == self._limits.attempts:
                     raise
-                await asyncio.sleep(self._pause(attempt, error.retry_after))
+                pause = self._pause(attempt, error.retry_after)
+            finally:
+                _WRITING.reset(asked)
+            await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     def _seconds_to_write(self, method: str, path: str) -> float:
+        left = self._must_lead(method, path)
+        self.writes += 1
+        return min(left, self._limits.seconds)
+
+    def _must_lead(self, method: str, path: str) -> float:
+        """Seconds for which writing is surely allowed, and more than none."""
         left = self._limits.seconds if self._may_write is None else self._may_write()
         if left <= 0:
             raise NotLeading(f"{method} {path}: the Lease is not surely held")
-        self.writes += 1
-        return min(left, self._limits.seconds)
+        return left
 
     def _pause(self, attempt: int, retry_after: float) -> float:
         chosen = retry_after or 0.2 * 2.0**attempt * random.random()
