@@ -3,11 +3,13 @@
 import os
 import random
 import time
+from collections.abc import Sequence
 
 from support.churn import Churn
 from support.kubernetes.call import Request
 from support.kubernetes.faults import Answer, Cut, Delay, LoseAnswer, Mixed, Reset, WatchError
 from support.kubernetes.installation import Installation
+from support.kubernetes.proxy import FaultProxy
 from support.published import Publications, differences
 from support.replicas import Replicas
 
@@ -37,6 +39,18 @@ def but_leases(request: Request) -> bool:
     return request.resource != "leases"
 
 
+def break_things(churn: Churn, chance: random.Random, proxies: Sequence[FaultProxy]) -> None:
+    """Change something twenty times a second at most, and now and then end all watches or reset all connections."""
+    ends = time.monotonic() + SECONDS
+    while time.monotonic() < ends:
+        churn.change()
+        proxy = chance.choice(proxies)
+        act = chance.choice([proxy.end_watches, proxy.reset, None, None, None, None])
+        if act:
+            act()
+        time.sleep(0.05)
+
+
 async def test_whatever_goes_wrong_for_long_it_ends_where_the_objects_are(
     installation: Installation, publications: Publications
 ) -> None:
@@ -51,12 +65,7 @@ async def test_whatever_goes_wrong_for_long_it_ends_where_the_objects_are(
             replica = replicas.start()
             replica.proxy.inject(Mixed(chance, 0.2, FAULTS), but_leases)
             proxies.append(replica.proxy)
-        ends = time.monotonic() + SECONDS
-        while time.monotonic() < ends:
-            churn.change()
-            for proxy in proxies:
-                chance.choice([proxy.end_watches, proxy.reset, str, str, str, str])()
-            time.sleep(0.05)  # twenty changes a second, and no more
+        break_things(churn, chance, proxies)
         print(f"{len(churn.done)} changes, {sum(len(each.seen) for each in proxies)} calls")
         for proxy in proxies:
             proxy.lift_all()
