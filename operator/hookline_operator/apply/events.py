@@ -32,6 +32,9 @@ class EventLimits:
 
     per_second: float = 5.0
     burst: int = 50
+    of_namespace: float = 0.5
+    """The same of one namespace: nobody's noise uses up what all share."""
+    burst_of_namespace: int = 25
     silence: float = 600.0
     """Seconds for which the same is not said again of the same object."""
 
@@ -53,6 +56,8 @@ class Events:
         self._api, self._instance, self._now, self._new_id, self._clock = api, instance, now, new_id, clock
         self._limits = limits or EventLimits()
         self._bucket = TokenBucket(self._limits.per_second, self._limits.burst, clock)
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        """By namespace, the one used last at the end."""
         self._told: OrderedDict[tuple[str, Happening], float] = OrderedDict()
         self.dropped = 0
         """Over the limit, or refused."""
@@ -61,7 +66,7 @@ class Events:
         """Say it, unless it was said a while ago or there is too much to say."""
         if self._was_told((declared.uid, happening)):
             return
-        if not self._bucket.take_now():
+        if not (self._bucket_of(declared.key.namespace).take_now() and self._bucket.take_now()):
             self.dropped += 1
             return
         name = f"{declared.key.name[:200]}.{self._new_id()}"
@@ -72,6 +77,15 @@ class Events:
         except (ApiError, NotLeading) as error:
             self.dropped += 1
             log.warning("an Event could not be created", extra={"object": str(declared.key), "reason": str(error)})
+
+    def _bucket_of(self, namespace: str) -> TokenBucket:
+        limits = self._limits
+        bucket = self._buckets.pop(namespace, None)
+        bucket = bucket or TokenBucket(limits.of_namespace, limits.burst_of_namespace, self._clock)
+        self._buckets[namespace] = bucket
+        if len(self._buckets) > REMEMBERED:
+            self._buckets.popitem(last=False)
+        return bucket
 
     def _was_told(self, what: tuple[str, Happening]) -> bool:
         now = self._clock()
