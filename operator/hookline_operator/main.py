@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 LOAD_AGAIN_AFTER = 1.0
 """Seconds until the first lists are tried again after one has failed."""
+WARM_AGAIN_AFTER = 2.0
+"""Seconds until the internal Secret is looked for again by a replica that does not lead: the leader makes it."""
 GATEWAY_AGAIN_AFTER = 5.0
 """Seconds until the default gateway is tried again after it could not be written."""
 LEASE_CALL = Limits(seconds=1.5, attempts=1)
@@ -59,6 +61,8 @@ class Operator:
         self._installation = Installation(self._api, settings.namespace, _gateway_spec(settings))
         self._ops = OpsServer(ops_address(settings.ops_bind), self._state, self._verification)
         self._pods = pod_settings(settings)
+        self._internal: Internal | None = None
+        """What the lanes were made with."""
         self._lanes: Lanes | None = None
         self._lanes_made = asyncio.Event()
         self._gateway_missing = asyncio.Event()
@@ -107,27 +111,61 @@ class Operator:
 
     async def _lead(self, term: int) -> None:
         """One term."""
-        lanes = self._lanes_of(await self._installation.make_internal())
+        internal = await self._installation.make_internal()
+        lanes = self._lanes_of(internal)
+        if self._ends_for_another(internal):
+            return
         await self._make_gateway()
         lanes.add(everything(self._cluster))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_gateway())
+            group.create_task(self._watch_internal())
             group.create_task(lanes.run())
 
     def _lanes_of(self, internal: Internal) -> Lanes:
         """Made once: what they know is of use to the next term."""
         if self._lanes is None:
+            self._internal = internal
             verify = self._verification.verify
             self._lanes = make_lanes(Parts(self._settings, self._cluster, self._api, verify, internal, self._pods))
             self._lanes_made.set()
         return self._lanes
 
+    def _ends_for_another(self, internal: Internal) -> bool:
+        """
+        Whether the internal Secret is another than the lanes were made with: then this process ends, and begins anew.
+
+        Receivers mount the new one by themselves: verifiers of the old key would refuse everybody.
+        """
+        if internal == self._internal:
+            return False
+        log.error("the internal Secret is another one now; the operator starts again with it")
+        self.stop()
+        return True
+
+    async def _watch_internal(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_seconds)
+            try:
+                internal = await self._installation.internal()
+            except ApiError:
+                continue
+            except (Misconfigured, ValueError) as error:
+                log.error("the internal Secret can't be read, its last content counts", extra={"error": str(error)})
+                continue
+            if internal and self._ends_for_another(internal):
+                return
+
     async def _stay_warm(self) -> None:
-        """The lanes exist as soon as the internal Secret does: from the start, but in an installation's first minute."""
-        with contextlib.suppress(ApiError):
-            if internal := await self._installation.internal():
-                self._lanes_of(internal)
-        await self._lanes_made.wait()
+        """The lanes exist as soon as the internal Secret does, which the first leader makes."""
+        while self._lanes is None:
+            with contextlib.suppress(ApiError):
+                if internal := await self._installation.internal():
+                    self._lanes_of(internal)
+                    break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WARM_AGAIN_AFTER):
+                    await self._lanes_made.wait()
         assert self._lanes is not None
         await self._lanes.stay_warm()
 

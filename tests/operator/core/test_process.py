@@ -1,5 +1,6 @@
 """The operator as a process beside a real API server, with the chart's rights and no more."""
 
+import base64
 import json
 import os
 import subprocess
@@ -116,6 +117,47 @@ def test_a_restart_writes_nothing_but_the_lease(installation: Installation) -> N
     assert settled(installation) == before
     wrote = installation.plane.audit.writes(mark, namespace=installation.namespace)
     assert [call for call in wrote if call.resource != "leases"] == []
+
+
+def test_a_replica_that_waits_is_warm_once_the_internal_secret_is_there(installation: Installation) -> None:
+    """In a new installation the leader makes it a moment after the others looked: they would be cold for ever."""
+    api = installation.plane.api()
+    lease = {"holderIdentity": "somebody", "leaseDurationSeconds": 600}
+    metadata = {"name": "hookline-operator", "namespace": installation.namespace}
+    api.create({"apiVersion": LEASE[0], "kind": LEASE[1], "metadata": metadata, "spec": lease})
+    operator = installation.start_operator()
+    wait_ready(installation, operator)
+    assert not has_lanes(installation, operator)
+
+    data = {"tagKey": base64.b64encode(bytes(32)).decode(), "agentToken": base64.b64encode(b"token").decode()}
+    secret = {"name": "hookline-internal", "namespace": installation.namespace}
+    api.create({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": data})
+
+    operator.process.wait_for(lambda: has_lanes(installation, operator), 20, "lanes")
+    assert not leads(installation, operator)
+
+
+def has_lanes(installation: Installation, operator: Operator) -> bool:
+    return 'hookline_operator_queue_keys{lane="routes"' in page(installation, operator, "/metrics")[1]
+
+
+def test_another_internal_secret_ends_the_process_which_begins_anew_with_it(installation: Installation) -> None:
+    """Pods mount the new key by themselves: with verifiers of the old one they would refuse everybody for ever."""
+    operator = installation.start_operator(sweep_seconds="1")
+    wait_published(installation, operator)
+    api = installation.plane.api()
+    secret = api.get("v1", "Secret", installation.namespace, "hookline-internal")
+
+    secret["data"]["tagKey"] = base64.b64encode(b"too short").decode()
+    api.replace(secret)
+    operator.process.wait_for(lambda: "its last content counts" in operator.process.log(), 20, "it is noticed")
+    assert leads(installation, operator)
+
+    secret = api.get("v1", "Secret", installation.namespace, "hookline-internal")
+    secret["data"]["tagKey"] = base64.b64encode(bytes(32)).decode()
+    api.replace(secret)
+    assert operator.process.wait() == 0
+    assert "starts again with it" in operator.process.log()
 
 
 def settled(installation: Installation) -> dict[str, str]:
