@@ -163,7 +163,11 @@ class Verifiers:
             try:
                 if wanted.needed.key not in self._known:
                     await self._make_in(pool, wanted.needed)
-                self._tell(wanted)
+                if wanted.needed.key in self._known:
+                    self._tell(wanted)
+                else:
+                    # Who is told wants it again: in a while, or it would be tried as fast as it fails.
+                    self._late |= wanted.subscriptions
             finally:
                 self._under_way -= 1
 
@@ -172,7 +176,9 @@ class Verifiers:
         try:
             verifier = await loop.run_in_executor(pool, self._make, needed, self._chance(SALT_BYTES))
         except Exception as error:  # noqa: BLE001 - one that can't be made must not hold up all others
-            log.error("a verifier can't be made", extra={"credential": needed.credential, "error": repr(error)})
+            # SECURITY: not what the error says, as that may be the credential.
+            fields = {"credential": needed.credential, "error": type(error).__name__}
+            log.error("a verifier can't be made, it is tried again", extra=fields)
             return
         self.count += 1
         self._known[needed.key] = verifier

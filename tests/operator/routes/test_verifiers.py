@@ -4,6 +4,8 @@ import asyncio
 import random
 import time
 
+import pytest
+
 from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline_operator.decide.routing import Missing
 from hookline_operator.verifiers import VerifierLimits, Verifiers
@@ -223,3 +225,31 @@ async def test_a_storms_verifiers_are_told_of_together() -> None:
 
     assert len(bench.told) < 150
     assert len(frozenset().union(*bench.told)) == 400
+
+
+async def test_one_that_cant_be_made_is_tried_again_in_a_while_and_not_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At once, it would take a core and fill the log; and what an error says may be the password."""
+    tries: list[str] = []
+
+    def fail(need: NeededVerifier, salt: bytes) -> routing.Verifier:
+        tries.append(need.credential)
+        raise ValueError(f"of {need.password}")
+
+    def want_again(keys: frozenset[ObjectKey]) -> None:
+        verifiers.want([missing("acme", a_need(password="hunter2"))])
+
+    limits = VerifierLimits(threads=1, patience=1.0)
+    verifiers = Verifiers(TAG_KEY, want_again, limits, make=fail)
+    verifiers.want([missing("acme", a_need(password="hunter2"))])
+    task = asyncio.create_task(verifiers.run())
+    began = time.monotonic()
+    await until(lambda: len(tries) == 3, "it is tried again")
+    took = time.monotonic() - began
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert took >= 0.4
+    assert len(tries) <= 4
+    assert "hunter2" not in "".join(str(vars(record)) for record in caplog.records)
