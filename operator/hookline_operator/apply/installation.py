@@ -55,7 +55,7 @@ class Installation:
         if len(tag_key) != TAG_KEY_BYTES:
             where = f"Secret {self._namespace}/{INTERNAL_SECRET}"
             raise Misconfigured(f"{where}: tagKey must be {TAG_KEY_BYTES} bytes, got {len(tag_key)}")
-        return Internal(tag_key, base64.b64decode(data["agentToken"]).decode())
+        return Internal(tag_key, base64.b64decode(data["agentToken"]).decode().strip())
 
     async def make_internal(self) -> Internal:
         """The same; made if it is not there. What is there is never replaced."""
