@@ -143,8 +143,10 @@ class Target:
         for one in (files.receiver, files.forwarder):
             stored_names = one.current.names if one.current else frozenset[str]()
             (receiver if one is files.receiver else forwarder).update(stored_names)
-        self._uids = {name: uids for name, uids in self._uids.items() if name in receiver or name in forwarder}
-        self._credentials = {name: held for name, held in self._credentials.items() if name in receiver}
+        # Copied at once: threads that store what the watches bring add to them meanwhile.
+        uids, credentials = list(self._uids.items()), list(self._credentials.items())
+        self._uids = {name: known for name, known in uids if name in receiver or name in forwarder}
+        self._credentials = {name: held for name, held in credentials if name in receiver}
         return files.receiver.prune(receiver) + files.forwarder.prune(forwarder) + files.endpoints.prune(endpoints)
 
     # --- what the watches bring
