@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.acme import acme_gateway, an_event
+from support.acme import CLIENT_SECRET, acme_gateway, an_event
 from support.crds import a_gateway
 from support.tenancy import Cluster, Tenant, example, example_tenant, fresh
 from support.waiting import until_sync
@@ -20,7 +20,8 @@ GATEWAY = "second"
 def second(cluster: Cluster) -> Iterator[str]:
     """Another gateway of the installation, with a receiver pod of its own."""
     namespace = cluster.installation.namespace
-    cluster.apply(a_gateway(namespace, GATEWAY, replicas=1, hostnames=[OTHER]))
+    known_by = {"clientCertificateRef": {"name": CLIENT_SECRET}}
+    cluster.apply(a_gateway(namespace, GATEWAY, replicas=1, hostnames=[OTHER], backendTLS=known_by))
     cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"webhookgateway/{GATEWAY}", timeout=90)
     yield GATEWAY
     cluster.kubectl("delete", "webhookgateway", GATEWAY)
@@ -116,6 +117,7 @@ def test_a_subscription_moves_from_one_gateway_to_another(cluster: Cluster, seco
     tenant.until_answered(200, host=OTHER)
     tenant.wait("Ready")
     assert tenant.subscription()["status"]["gateway"] == f"hookline/{second}"
+    tenant.delivered(tenant.inbox("notifier"), "notify", host=OTHER)
 
 
 def attached(cluster: Cluster, namespace: str, gateway: str) -> Tenant:
