@@ -1,12 +1,14 @@
 """What an installation has once."""
 
 import base64
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from hookline_operator.apply.api import Api
 from hookline_operator.apply.installation import Installation
 from hookline_operator.resource_types import SECRETS
 from support.memory_api import MemoryApi
+
+if TYPE_CHECKING:
+    from hookline_operator.apply.api import Api
 
 
 async def test_a_line_break_behind_the_token_is_none_of_it() -> None:
