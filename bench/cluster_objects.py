@@ -62,7 +62,7 @@ def password(number: int) -> str:
 def subscription(number: int) -> Object:
     """Two routes, one of them with an expression."""
     notify = {"triggers": ["message_sent", "user_mentioned"], "expression": "event.data.message.type == 'text'"}
-    matches = (("notify", notify), ("analytics", {}))
+    matches: tuple[tuple[str, Object], ...] = (("notify", notify), ("analytics", {}))
     routes = [
         {"name": route, "match": match, "handler": {"serviceRef": {"name": f"h{index}", "port": PORT}}}
         for index, (route, match) in enumerate(matches)
