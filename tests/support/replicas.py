@@ -137,6 +137,11 @@ class Replicas:
         leases = self.installation.plane.admin.objects("coordination.k8s.io/v1", "Lease", self.installation.namespace)
         return next((str(lease["spec"].get("holderIdentity") or "").partition("_")[0] for lease in leases), "")
 
+    def terms(self) -> int:
+        """How many terms there were."""
+        leases = self.installation.plane.admin.objects("coordination.k8s.io/v1", "Lease", self.installation.namespace)
+        return sum(lease["spec"].get("leaseTransitions", 0) for lease in leases)
+
     def leader(self) -> Replica | None:
         """The one that holds the Lease, if it runs."""
         holder = self.holder()

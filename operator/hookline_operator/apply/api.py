@@ -71,10 +71,10 @@ _WRITING: ContextVar[Callable[[], object] | None] = ContextVar("_WRITING", defau
 
 def last_look() -> aiohttp.TraceConfig:
     """
-    For the client's configuration: has an Api that asks who leads ask once more when it has a connection.
+    For the client's configuration: has an Api that asks who leads ask once more when it has a connection, and when it sends.
 
     A process that was stopped (SIGSTOP, a paused machine) while it waited for one goes on in there when it wakes, before
-    any timer is looked at: by then another may lead. After this nothing is waited for before the request is sent.
+    any timer is looked at: by then another may lead. It asks before the first byte is sent too.
     """
 
     async def look(*_: object) -> None:
@@ -84,6 +84,8 @@ def last_look() -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
     config.on_connection_create_end.append(look)
     config.on_connection_reuseconn.append(look)
+    # Before the first byte: it is sent by a task of its own, whose turn may come late.
+    config.on_request_chunk_sent.append(look)
     return config
 
 

@@ -69,6 +69,8 @@ class RoutesSettings:
     """The same by their routes and triggers: the largest one has 4,640, and takes about 15 ms."""
     look_every: float = 60.0
     """Seconds between two looks at all tables' metadata."""
+    first_looks: tuple[float, ...] = (2.0, 5.0, 15.0)
+    """The same for the first ones of a term: a write that a leader of old had under way may arrive late."""
     prepare_every: float = 1.0
     """Seconds between two looks at what is new to be judged ahead."""
     ration: RationLimits = field(default_factory=RationLimits)
@@ -496,8 +498,8 @@ class RoutesLane:
     # Looking.
 
     async def _looks(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.look_every)
+        for pause in itertools.chain(self._settings.first_looks, itertools.repeat(self._settings.look_every)):
+            await asyncio.sleep(pause)
             try:
                 await self.look()
             except ApiError as error:
