@@ -43,8 +43,8 @@ class Settings:
     lease_look: float = 0.4
     """Seconds between two looks of the replicas that wait: a planned end costs this long."""
 
-    sweep_seconds: float = 60.0
-    """Between two verifications of all that is known: how old a ghost may get."""
+    sweep_seconds: float = 45.0
+    """Between two verifications of all that is known: how old a ghost may get, less than a minute with the lists' own time."""
     authority_seconds: float = 60.0
     """Until a certificate of an authority that routes name is read again."""
     debounce_least: float = 0.03

@@ -147,6 +147,7 @@ def unneeded(request: Request) -> bool:
 def test_a_planned_end_of_the_leader_costs_less_than_a_lease(world: World) -> None:
     """A rolling update of the operator is nothing to wait for; what is served is served on."""
     tenant = example(world.cluster, "planned")
+    usual = seconds_until_a_change_is_served(tenant, "before", time.monotonic())
     took = []
     with Sender(tenant).sending() as sender:
         for index in range(3):
@@ -159,8 +160,9 @@ def test_a_planned_end_of_the_leader_costs_less_than_a_lease(world: World) -> No
             world.start_operator()
             world.wait_follower()
 
-    print(f"measured: from SIGTERM until a change made after it is served: {[round(each, 2) for each in took]} s")
-    assert min(took) < LEASE, "the Lease was not given back: it had to run out"
+    seconds = [round(each, 2) for each in took]
+    print(f"measured: from SIGTERM until a change made after it is served: {seconds} s ({usual:.2f} s without)")
+    assert min(took) - usual < LEASE / 2, "the Lease was not given back: it had to run out"
     assert set(sender.answers) == {200}
     assert sender.errors == []
 
@@ -168,6 +170,7 @@ def test_a_planned_end_of_the_leader_costs_less_than_a_lease(world: World) -> No
 def test_a_crash_of_the_leader_costs_less_than_ten_seconds(world: World) -> None:
     """The other one waits for the Lease to run out, and no longer; what is served is served on."""
     tenant = example(world.cluster, "crash")
+    usual = seconds_until_a_change_is_served(tenant, "before", time.monotonic())
     with Sender(tenant).sending() as sender:
         leader = world.leader
         begun = time.monotonic()
@@ -177,8 +180,8 @@ def test_a_crash_of_the_leader_costs_less_than_ten_seconds(world: World) -> None
         world.start_operator()
         world.wait_follower()
 
-    print(f"measured: from kill -9 until a change made after it is served: {took:.2f} s")
-    assert took < 10
+    print(f"measured: from kill -9 until a change made after it is served: {took:.2f} s ({usual:.2f} s without)")
+    assert took - usual < 10
     assert set(sender.answers) == {200}
     assert sender.errors == []
 
