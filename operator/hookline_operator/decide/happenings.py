@@ -48,7 +48,7 @@ def event_object(declared: Declared, happening: Happening, *, name: str, at: str
         "action": "Reconcile",
         "type": "Warning" if happening.warning else "Normal",
         "reason": happening.reason[:128],
-        "note": shortened(happening.note, MAX_NOTE),
+        "note": _noted(happening.note),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": declared.kind,
@@ -57,6 +57,14 @@ def event_object(declared: Declared, happening: Happening, *, name: str, at: str
             "uid": declared.uid,
         },
     }
+
+
+def _noted(text: str) -> str:
+    """The API server counts bytes, and refuses a longer one."""
+    written = shortened(text, MAX_NOTE)
+    while (excess := len(written.encode()) - MAX_NOTE) > 0:
+        written = shortened(text, len(written) - (excess + 3) // 4)
+    return written
 
 
 def _about_ready(before: Json | None, after: Json | None) -> Happening | None:

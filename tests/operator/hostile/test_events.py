@@ -3,8 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from hookline_operator.apply.events import EventLimits, Events
-from hookline_operator.decide.happenings import Happening
+from hookline_operator.decide.happenings import Happening, event_object
 from hookline_operator.observe.kinds import read_subscription
 from hookline_operator.observe.objects import Declared
 from support.operator_core import a_subscription
@@ -52,3 +54,12 @@ async def test_a_flood_of_one_tenants_events_does_not_use_up_what_others_need() 
     assert api.created.count("evil") <= 10 + 10 * 0.5 + 1
     assert api.created[-1] == "victim"
     assert events.dropped == 1000 - api.created.count("evil")
+
+
+@pytest.mark.parametrize("note", ["x" * 3000, "é" * 1024, "x" * 1000 + "🙂" * 100, "short"])
+def test_a_note_is_as_long_as_the_api_server_takes_and_no_longer(note: str) -> None:
+    """It counts bytes: of a subscription with many wrong fields there was no Event at all."""
+    body = event_object(declared("evil"), Happening(True, "Noise", note), name="x", at="", instance="one")
+
+    assert len(body["note"].encode()) <= 1024
+    assert body["note"] == note or len(body["note"].encode()) > 1000
