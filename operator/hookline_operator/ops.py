@@ -106,14 +106,16 @@ class OpsServer:
         """As bound."""
 
     async def start(self) -> None:
-        """Listen; OSError if the address can't be had."""
+        """Listen; OSError if the address can't be had. "::" is every address, IPv4's too."""
         app = web.Application()
         app.add_routes(
             [web.get("/livez", self._live), web.get("/readyz", self._ready), web.get("/metrics", self._metrics)]
         )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, *self._address)
+        host, port = self._address
+        # asyncio makes a socket for "::" that takes IPv6 alone; the kubelet's probes come by either.
+        site = web.TCPSite(self._runner, None if host == "::" else host, port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 

@@ -54,8 +54,8 @@ class Settings:
     status_per_second: float = 50.0
     """Statuses of all objects that are written in a second, twice as many at once: the API server has others to serve."""
 
-    ops_bind: str = "0.0.0.0:8085"
-    """HOST:PORT of `/livez`, `/readyz` and `/metrics`."""
+    ops_bind: str = "[::]:8085"
+    """HOST:PORT of `/livez`, `/readyz` and `/metrics`; `[::]` is every address, IPv4's too."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
