@@ -190,7 +190,8 @@ class Election:
                 if not await self._is_still_ours():
                     self._held_until = 0.0
                     return
-                continue
+                # Not at once: where it can't be read either, this would go round as fast as it is refused.
+                pause = self._timings.renew / 4
             except ApiError as error:
                 log.warning("lease not renewed", extra={"error": str(error), "held_for": round(left, 1)})
                 pause = self._timings.renew / 4

@@ -26,6 +26,11 @@ class LeaseServer:
         self.stored = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self._version)}, "spec": spec}
         return self.stored
 
+    def touch(self) -> None:
+        """Somebody else changes something of it that means nothing."""
+        assert self.stored is not None
+        self.put(self.stored, str(self.stored["metadata"]["resourceVersion"]))
+
     @property
     def holder(self) -> str:
         """As stored."""
@@ -39,12 +44,17 @@ class Seat:
         self._server = server
         self.cut_off = False
         """Nothing arrives."""
+        self.fails_reads = False
+        """Reads are refused at once."""
+        self.calls = 0
         self.loses_answers = 0
         """So many writes are done without an answer."""
         self.writes = 0
 
     async def get(self, kind: Any, namespace: str, name: str) -> Json | None:
         self._reach()
+        if self.fails_reads:
+            raise Unavailable("GET lease", 503, "ServiceUnavailable", "not now")
         return self._server.stored
 
     async def create(self, kind: Any, namespace: str, body: Json) -> Json:
@@ -58,6 +68,7 @@ class Seat:
         return self._answer(self._server.put(body, body["metadata"]["resourceVersion"]))
 
     def _reach(self) -> None:
+        self.calls += 1
         if self.cut_off:
             raise Unavailable("lease", 0, "TimeoutError", "no answer")
 

@@ -159,6 +159,23 @@ async def test_a_term_that_fails_lets_the_other_replica_go_first(error: Exceptio
             assert not first.leads()
 
 
+async def test_a_conflict_that_cannot_be_looked_at_is_tried_again_with_a_pause() -> None:
+    """An API server in trouble is not asked thousands of times a second by its operator, whose other work would wait too."""
+    server = LeaseServer()
+    async with Replica(server, "a").running() as first:
+        await until(first.leads)
+        first.seat.fails_reads = True
+        server.touch()
+        before = first.seat.calls
+
+        await until(lambda: bool(first.ended))
+
+        rounds = QUICK.held / (QUICK.renew / 4)
+        assert 2 < first.seat.calls - before <= 2 * (rounds + 2)
+        first.seat.fails_reads = False
+        await until(first.leads)
+
+
 async def test_two_never_lead_at_once_whatever_happens() -> None:
     """Replicas are cut off, slowed and stopped by chance; at no moment do two count the Lease as theirs."""
     seed = random.randrange(1 << 32)
