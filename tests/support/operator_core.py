@@ -1,11 +1,13 @@
 """Objects as the API server has them, for the operator's observing parts."""
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.kinds import kinds
-from hookline_operator.observe.objects import Change, KindName
+from hookline_operator.observe.objects import Change, KindName, Value
 
 Body = dict[str, Any]
 
@@ -16,6 +18,24 @@ _versions = itertools.count(1000)
 def a_cluster(**options: Any) -> Cluster:
     """Empty, of an installation that is the cluster's default."""
     return Cluster(kinds(OWN, options.pop("secret_namespaces", ())), options.pop("default_namespace", OWN))
+
+
+class FaultyReader:
+    """Reads objects of one kind as they are read, but raises for those of the names in `fails`."""
+
+    def __init__(self, kind: KindName, *fails: str) -> None:
+        self._row = next(each for each in kinds(OWN) if each.name == kind)
+        self.fails = set(fails)
+
+    def cluster(self) -> Cluster:
+        """Empty, with this reader."""
+        row = replace(self._row, read=self._read)
+        return Cluster([row if each.name == row.name else each for each in kinds(OWN)], OWN)
+
+    def _read(self, body: Mapping[str, Any]) -> Value | None:
+        if body["metadata"]["name"] in self.fails:
+            raise RuntimeError("a fault of ours")
+        return self._row.read(body)
 
 
 def metadata(namespace: str, name: str, **more: Any) -> Body:

@@ -3,9 +3,11 @@ What is true now, as far as is known: every kind's objects, typed, at the newest
 
 Feeds bring one object at a time and in no order between objects; lists bring a kind as of one moment, its position.
 Resource versions order all that is said of one kind. What is older than what is known changes nothing; that an object is
-not there is known up to the kind's position, and up to its own deletion where that was seen.
+not there is known up to the kind's position, and up to its own deletion where that was seen. What can't be read for a fault
+of ours stays as it was known, at the version of then, so that each sweep tries it again.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -24,6 +26,8 @@ from hookline_operator.observe.objects import (
 )
 from hookline_operator.observe.references import Named, References
 from hookline_routes.resource import ConfigMap, ObjectKey, ReferenceGrant, Secret
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class _Store:
         """Also of those of which nothing is kept."""
         self.gone: dict[ObjectKey, int] = {}
         """At which version those went whose deletion was seen since the position."""
+        self.failed: dict[ObjectKey, int] = {}
+        """The version of those whose reader has failed."""
         self.position = 0
 
     def is_stale(self, key: ObjectKey, version: int) -> bool:
@@ -247,9 +253,19 @@ class Cluster:
 
     def _admit(self, kind: KindName, seen: Identity, body: Body) -> Change | None:
         store = self._stores[kind]
+        try:
+            old, new = store.values.get(seen.key), self._kinds[kind].read(body)
+        except Exception:
+            # No body should do this; if one does, nobody else's object may wait for a new release.
+            if store.failed.get(seen.key) != seen.resource_version:
+                fields = {"kind": kind.value, "object": str(seen.key), "version": seen.resource_version}
+                log.exception("an object can't be read; it stays as it was known", extra=fields)
+            store.failed[seen.key] = seen.resource_version
+            return None
+        # Only now: what is not read is not known, and the next sweep tries again.
         store.versions[seen.key] = seen
         store.gone.pop(seen.key, None)
-        old, new = store.values.get(seen.key), self._kinds[kind].read(body)
+        store.failed.pop(seen.key, None)
         if new is None:
             store.values.pop(seen.key, None)
         else:
@@ -262,6 +278,7 @@ class Cluster:
     def _remove(self, kind: KindName, key: ObjectKey, version: int) -> Change | None:
         store = self._stores[kind]
         store.versions.pop(key, None)
+        store.failed.pop(key, None)
         store.gone[key] = version
         old = store.values.pop(key, None)
         if old is None:

@@ -12,6 +12,7 @@ from hookline_routes.resource import ObjectKey, Unreadable, WebhookSubscription
 from support.operator_core import (
     OWN,
     Body,
+    FaultyReader,
     a_cluster,
     a_gateway,
     a_namespace,
@@ -63,6 +64,27 @@ def test_what_is_older_than_what_is_known_changes_nothing() -> None:
     resource = cluster.subscriptions[CHAT].resource
     assert isinstance(resource, WebhookSubscription)
     assert resource.suspend
+
+
+def test_what_a_reader_fails_at_stays_as_it_was_and_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """One object that nobody foresaw must not end the feed of all others, nor be taken for known while nothing is known."""
+    reader = FaultyReader(SUBSCRIPTIONS)
+    cluster = reader.cluster()
+    old = a_subscription()
+    happens(cluster, SUBSCRIPTIONS, old)
+    new = again(old, spec={**old["spec"], "suspend": True})
+    reader.fails.add("chat")
+
+    assert [cluster.apply(SUBSCRIPTIONS, "MODIFIED", new) for _ in range(3)] == [None] * 3
+    happens(cluster, SUBSCRIPTIONS, a_subscription(name="login"))
+
+    assert cluster.subscriptions[CHAT].resource_version == int(old["metadata"]["resourceVersion"])
+    assert cluster.compare(SUBSCRIPTIONS, seen(new), position_after(new)).unknown == (CHAT,)
+    faults = [record for record in caplog.records if record.exc_info]
+    assert [(record.levelname, record.__dict__["object"]) for record in faults] == [("ERROR", "acme/chat")]
+    reader.fails.clear()
+    assert cluster.admit(SUBSCRIPTIONS, new) is not None
+    assert cluster.subscriptions[CHAT].resource_version == int(new["metadata"]["resourceVersion"])
 
 
 def test_what_was_deleted_is_not_brought_back_by_something_older() -> None:
