@@ -132,7 +132,7 @@ class Acceptance:
         verifiers = endpoint.verifiers if endpoint else ()
         opened: Opened | Closed | None = self.gate.known(verifiers, header)
         if opened is None:
-            opened = await self.gate.verify(verifiers, header, head.path, routes.tag_key)
+            opened = await self.gate.verify(verifiers, header, head.path, routes.tags)
         if isinstance(opened, Opened):
             self.observer.authenticated(opened.way, self.clock.monotonic() - began)
             self.used.mark(opened.credential, self.clock.wall_ns())

@@ -16,6 +16,7 @@ from hookline.routing.v1.snapshot_pb2 import ReceiverSnapshot
 from hookline_receiver.auth.credentials import Verifier, verifier_of
 from hookline_receiver.event import SubscriptionRef
 from hookline_receiver.limits.rate import RateLimit
+from hookline_receiver.tag_keys import TagKeys
 
 FORMAT = 2
 """Of the snapshot; a newer one is refused. From 2 on it may have parts."""
@@ -99,7 +100,7 @@ class Routes:
 
     def __init__(self, snapshot: ReceiverSnapshot, parts: Iterable[RoutePart] = ()) -> None:
         self.version = snapshot.version
-        self.tag_key = snapshot.tag_key
+        self.tags = TagKeys(snapshot.tag_key, tuple(snapshot.further_tag_keys), snapshot.tags_incomplete)
         self._hostnames = frozenset(name.lower().encode() for name in snapshot.hostnames)
         own = [RoutePart(snapshot.endpoints)] if snapshot.endpoints else []
         self._parts = (*own, *parts)

@@ -21,6 +21,7 @@ from hookline.routing.v1 import snapshot_pb2 as routing
 from hookline.routing.v1.table_pb2 import RouteEntry, RouteShard
 from hookline_receiver.event import SubscriptionRef
 from hookline_routes.shard import ENDPOINT_SHARDS, ROUTE_SHARDS, TableChunk, shard_of, spec_of, split, table_name
+from hookline_routes.verifier import tag_key_id
 from support.forwarder import DataFolder, ForwarderProcess, a_route, a_subscription
 from support.kubernetes.api import Refused
 from support.kubernetes.plane import ADMIN_TOKEN, ControlPlane, free_ports
@@ -50,6 +51,8 @@ class Publisher:
         self.shards = shards
         self.entries: dict[str, RouteEntry] = {}
         self.hostnames: tuple[str, ...] = ()
+        self.tag_key = TAG_KEY
+        """By which the tables name the key of their tags."""
         self.revisions: dict[int, int] = {}
         self._api = plane.api()
 
@@ -74,7 +77,12 @@ class Publisher:
     def content(self, index: int) -> bytes:
         """The shard as it is to be published."""
         entries = [each for uid, each in sorted(self.entries.items()) if shard_of(uid, self.shards) == index]
-        shard = RouteShard(format=1, entries=entries, hostnames=self.hostnames if index == 0 else ())
+        shard = RouteShard(
+            format=1,
+            entries=entries,
+            hostnames=self.hostnames if index == 0 else (),
+            tag_key_id=tag_key_id(self.tag_key),
+        )
         return shard.SerializeToString(deterministic=True)
 
     def publish(self, index: int) -> None:
@@ -189,6 +197,7 @@ class Pod:
     agent: AgentProcess
     receiver: Receiver
     forwarder: ForwarderProcess
+    keys: Path = Path()
     started: list[Any] = field(default_factory=list)
 
     def start(self, *, agent: bool = True) -> None:
@@ -266,7 +275,7 @@ def a_pod(
         **settings,
     }
     agent = AgentProcess(processes, environment, ops_port, report_port)
-    pod = Pod(data.root, Publisher(plane, namespace), agent, receiver, forwarder)
+    pod = Pod(data.root, Publisher(plane, namespace), agent, receiver, forwarder, keys)
     try:
         yield pod
     finally:

@@ -25,6 +25,8 @@ class RouteContents:
     receiver: bytes
     forwarder: bytes
     hostnames: tuple[str, ...]
+    tag_key_id: bytes
+    """Names the key of its verifiers' tags; b"" where it doesn't say."""
 
 
 def route_contents(content: bytes) -> RouteContents:
@@ -38,6 +40,7 @@ def route_contents(content: bytes) -> RouteContents:
         receiver=receiver_part(each.endpoint for each in shard.entries if each.HasField("endpoint")),
         forwarder=forwarder_part(each.subscription for each in shard.entries if each.HasField("subscription")),
         hostnames=tuple(shard.hostnames),
+        tag_key_id=shard.tag_key_id,
     )
 
 

@@ -10,23 +10,23 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from hookline_receiver.agent.contents import with_subscriptions, without_endpoints
 from hookline_receiver.agent.order import ForwarderShard, ReceiverShard, held_back, leaving
 from hookline_receiver.agent.pod import Absent, Serving, Silent
 from hookline_receiver.agent.report import Report, Use
+from hookline_receiver.agent.seen import SILENCE, Seen
 from hookline_receiver.agent.snapshots import Index, NamedPart
+from hookline_receiver.agent.tags import tag_keys
 from hookline_receiver.agent.target import Files, RouteParts, Target
+from hookline_receiver.tag_keys import TagKeys
 
 FAST, SLOW, IDLE = 0.02, 0.2, 1.0
 """Seconds between two looks at what is served: just after a change, when it takes longer, and when there is nothing to do."""
 
 FAST_FOR = 2.0
-SILENCE = 10.0
-"""Seconds after which a forwarder that does not answer is not waited for: it is told by its file, like one that starts."""
-
 PRUNE_SECONDS = 60.0
 REMEMBERED = 256
 """Versions that are known by what was in them: programs serve one of the last two."""
@@ -45,28 +45,6 @@ class Programs(Protocol):
 
     async def credentials(self) -> Mapping[str, int]:
         """When each credential was last used, seconds since the epoch; raises Absent or Silent."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What one program serves, as far as it is known."""
-
-    heard: float
-    running: bool = False
-    versions: frozenset[str] | None = None
-    held: int | None = None
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: ask now."""
-
-    def note(self, serving: Serving, now: float) -> bool:
-        """It was asked just *now*; one that is silent serves what it served, for a while. Whether anything is new."""
-        before = (self.running, self.versions)
-        if serving.versions is not None or not serving.running:
-            self.heard = now
-        if serving.versions is not None or now - self.heard > SILENCE:
-            self.versions = serving.versions
-        self.running, self.held = serving.running, serving.held
-        return (self.running, self.versions) != before
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +77,8 @@ class Follower:
         self._watch_trouble = watch_trouble
         self._linger = linger
         self._clock = clock
-        self._receiver = _Seen(clock())
-        self._forwarder = _Seen(clock())
+        self._receiver = Seen(clock())
+        self._forwarder = Seen(clock())
         self._receiver_versions: dict[str, Index] = {}
         self._forwarder_versions: dict[str, Index] = {}
         self._in_use: dict[str, float] = {}
@@ -146,6 +124,12 @@ class Follower:
         return {"receiver": self._receiver.running, "forwarder": self._forwarder.running}
 
     @property
+    def tags_incomplete(self) -> bool:
+        """Whether passwords are verified without tags, as there are tables of a key that is not mounted."""
+        current = self._files.receiver.current
+        return current is not None and current.tags.incomplete
+
+    @property
     def settled(self) -> bool:
         """Whether the files hold the target, and all that runs serves what is in the files."""
         return self._published() and self._served()
@@ -172,7 +156,7 @@ class Follower:
         self._note(self._forwarder, forwarder)
         self.served_all_at_start = self._receiver.running and self._served()
 
-    async def _look(self, seen: _Seen, ask: Callable[[], Awaitable[Serving]]) -> None:
+    async def _look(self, seen: Seen, ask: Callable[[], Awaitable[Serving]]) -> None:
         """Ask one program again and again. On its own: one that hangs must not delay what is for the other."""
         while True:
             seen.hurry.clear()
@@ -182,7 +166,7 @@ class Follower:
                 async with asyncio.timeout(self._pause() if seen.running else min(SLOW, self._pause())):
                     await seen.hurry.wait()
 
-    def _note(self, seen: _Seen, serving: Serving) -> bool:
+    def _note(self, seen: Seen, serving: Serving) -> bool:
         """Whether it serves something else than before."""
         now = self._clock()
         changed = seen.note(serving, now)
@@ -230,8 +214,8 @@ class Follower:
         wrote = False
         if (endpoints := self._target.endpoints) is not None:
             wrote = self._files.endpoints.write(Index(tuple(endpoints)))
-        shards, tag_key = self._target.routes, self._tag_key()
-        if shards is None or not tag_key:
+        shards = self._target.routes
+        if shards is None or not self._tag_key():
             return wrote
         held = left = 0
         receiver: list[NamedPart] = []
@@ -246,11 +230,16 @@ class Follower:
         if self._files.forwarder.write(Index(tuple(forwarder))):
             wrote = True
             _remember(self._forwarder_versions, self._files.forwarder.current)
-        if self._files.receiver.write(Index(tuple(receiver), _hostnames(shards), tag_key)):
+        if self._files.receiver.write(Index(tuple(receiver), _hostnames(shards), self._tags(shards))):
             wrote = True
             _remember(self._receiver_versions, self._files.receiver.current)
         self.waiting = Waiting(held, left)
         return wrote
+
+    def _tags(self, shards: Sequence[RouteParts]) -> TagKeys:
+        """The keys of the tags in *shards*."""
+        current = self._files.receiver.current
+        return tag_keys((shard.tag_key_id for shard in shards), self._tag_key(), current.tags if current else None)
 
     def _receiver_part(self, index: int, shard: RouteParts) -> tuple[NamedPart, int]:
         """What the receiver may be given of a shard, and how many subscriptions are held back."""
@@ -321,7 +310,7 @@ class Follower:
             == [(part.name, part.revision) for part in receiver.parts]
             and [each.revision for each in shards] == [part.revision for part in forwarder.parts]
             and receiver.hostnames == _hostnames(shards)
-            and receiver.tag_key == self._tag_key()
+            and receiver.tags == self._tags(shards)
         )
 
     def _served(self) -> bool:

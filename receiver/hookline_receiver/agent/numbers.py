@@ -16,6 +16,10 @@ KINDS = {
     "hookline_agent_subscriptions": ("gauge", "Subscriptions in the snapshot."),
     "hookline_agent_held_back": ("gauge", "New subscriptions that wait for the forwarder to know them."),
     "hookline_agent_leaving": ("gauge", "Removed subscriptions that the forwarder keeps for now."),
+    "hookline_agent_tags_incomplete": (
+        "gauge",
+        "Whether there are tables whose tagKey is not mounted: passwords are verified without tags.",
+    ),
     "hookline_agent_lists_total": ("counter", "Lists of all tables."),
     "hookline_agent_watch_interruptions_total": ("counter", "Watches that ended."),
     "hookline_agent_parts_written_total": ("counter", "Files of parts that were written."),

@@ -135,6 +135,7 @@ class Agent:
                 "subscriptions": sum(len(target.subscription_uids(each.forwarder)) for each in target.routes or ()),
                 "held_back": follower.waiting.held_back,
                 "leaving": follower.waiting.leaving,
+                "tags_incomplete": follower.tags_incomplete,
                 "lists_total": sum(watch.lists for watch in self._watches),
                 "watch_interruptions_total": sum(watch.interruptions for watch in self._watches),
                 "parts_written_total": sum(

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from hookline.routing.v1.snapshot_pb2 import EndpointTable, ForwarderSnapshot, Part, ReceiverSnapshot
 from hookline_receiver.forwarder.files import make_folder, replace_file
 from hookline_receiver.parts import PartUnreadable, part_file, part_name, parts_folder, read_part
+from hookline_receiver.tag_keys import TagKeys
 
 FORMAT = 2
 
@@ -44,7 +45,7 @@ class Index:
 
     parts: tuple[NamedPart, ...]
     hostnames: tuple[str, ...] = ()
-    tag_key: bytes = b""
+    tags: TagKeys = field(default_factory=TagKeys)
     version: str = ""
     """"" in what is to be compared or written: it is the hash of the rest."""
 
@@ -55,7 +56,11 @@ class Index:
 
     def identity(self) -> str:
         """The version of an index with this content."""
-        digest = hashlib.sha256(hashlib.sha256(self.tag_key).digest())
+        digest = hashlib.sha256(hashlib.sha256(self.tags.key).digest())
+        for key in self.tags.further:
+            digest.update(b"key %s\n" % hashlib.sha256(key).hexdigest().encode())
+        if self.tags.incomplete:
+            digest.update(b"incomplete\n")
         for part in self.parts:
             digest.update(f"{part.name} {part.revision}\n".encode())
         for hostname in self.hostnames:
@@ -117,7 +122,7 @@ class SnapshotFile:
         with self._lock:
             self._flush(index.names)
         replace_file(self.path, self._encoded(index, version))
-        self.current = Index(index.parts, index.hostnames, index.tag_key, version)
+        self.current = replace(index, version=version)
         return True
 
     def prune(self, wanted: Collection[str]) -> int:
@@ -160,7 +165,9 @@ class SnapshotFile:
             message.version = version
         if isinstance(message, ReceiverSnapshot):
             message.hostnames.extend(index.hostnames)
-            message.tag_key = index.tag_key
+            message.tag_key = index.tags.key
+            message.further_tag_keys.extend(index.tags.further)
+            message.tags_incomplete = index.tags.incomplete
         return message.SerializeToString(deterministic=True)
 
     def _read(self) -> Index | None:
@@ -176,8 +183,9 @@ class SnapshotFile:
         parts = tuple(NamedPart(part.name, part.revision) for part in message.parts)
         index = Index(parts)
         if isinstance(message, ReceiverSnapshot):
-            index = Index(parts, tuple(message.hostnames), message.tag_key)
-        return Index(index.parts, index.hostnames, index.tag_key, index.identity())
+            tags = TagKeys(message.tag_key, tuple(message.further_tag_keys), message.tags_incomplete)
+            index = Index(parts, tuple(message.hostnames), tags)
+        return replace(index, version=index.identity())
 
     def _all_there(self, parts: Sequence[Part]) -> bool:
         return [part.shard for part in parts] == list(range(len(parts))) and all(

@@ -41,6 +41,8 @@ class RouteParts:
     """Name of its part."""
     forwarder: str
     hostnames: tuple[str, ...] = ()
+    tag_key_id: bytes | None = None
+    """Names the key of its tags; None: one of those in the file that the last process left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,9 @@ class Target:
         forwarder = self._files.forwarder.put(contents.forwarder)
         self._uids.setdefault(receiver, endpoint_uids(contents.receiver))
         self._uids.setdefault(forwarder, subscription_uids(contents.forwarder))
-        self._known.routes[shard.index] = RouteParts(shard.revision, receiver, forwarder, contents.hostnames)
+        self._known.routes[shard.index] = RouteParts(
+            shard.revision, receiver, forwarder, contents.hostnames, contents.tag_key_id
+        )
         self._known.route_shards = shard.shards
 
     def _store_endpoints(self, shard: Shard) -> None:

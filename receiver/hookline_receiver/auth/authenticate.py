@@ -17,6 +17,7 @@ from typing import TypeVar
 from hookline_receiver.auth.basic_auth import credential
 from hookline_receiver.auth.credentials import Verifier, slots, slow_message, tag_matches
 from hookline_receiver.auth.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_receiver.tag_keys import TagKeys
 from hookline_routes.verifier import proof_matches
 
 T = TypeVar("T")
@@ -74,19 +75,18 @@ class Gate:
         return None
 
     async def verify(
-        self, verifiers: Sequence[Verifier], header: bytes | None, path: bytes, key: bytes
+        self, verifiers: Sequence[Verifier], header: bytes | None, path: bytes, tags: TagKeys
     ) -> Opened | Closed:
         """
         Whether *header* shows one of the credentials of *verifiers* (none for an unknown path).
 
-        *key* is the snapshot's tag key. A wrong one costs four HMACs and, once in 16,384 times, a slow hash: whatever
-        the path, whatever its verifiers.
+        *tags* are the snapshot's. A wrong one costs four HMACs and, once in 16,384 times, a slow hash: whatever the
+        path, whatever its verifiers. Where the keys of the tags are not all known, it costs four slow hashes.
         """
         shown = credential(header)
         if shown is None or header is None:
             return Closed(shown=False)
-        key = key or self._secret
-        suspects = [slot for slot in slots(verifiers, path, key) if tag_matches(slot, key, shown)]
+        suspects = self._suspects(verifiers, path, tags, shown)
         digest = self._digest(header)
         for suspect in suspects:
             if not suspect.slow and suspect.message is not None and proof_matches(suspect.message, shown):
@@ -98,6 +98,18 @@ class Gate:
         except SlowHashesBusy:
             return Closed(shown=True, busy=True)
         return Closed(shown=True)
+
+    def _suspects(self, verifiers: Sequence[Verifier], path: bytes, tags: TagKeys, shown: bytes) -> Sequence[Verifier]:
+        """
+        The slots that are to be proved, in that order.
+
+        SECURITY: where tags may be of a key that is not known, all are, decoys too: a path that exists must not be the
+        dearer one.
+        """
+        keys = tags.all or (self._secret,)
+        made = slots(verifiers, path, keys[0])
+        matching = [slot for slot in made if any(tag_matches(slot, key, shown) for key in keys)]
+        return [*matching, *(slot for slot in made if slot not in matching)] if tags.incomplete else matching
 
     def _digest(self, header: bytes) -> bytes:
         """SECURITY: keyed, so that neither the table's order nor a dump of it says anything of the header."""

@@ -12,11 +12,13 @@ from hookline_receiver.auth.authenticate import Closed, Gate, Opened, Way
 from hookline_receiver.auth.basic_auth import credential
 from hookline_receiver.auth.credentials import SLOTS, Verifier, slots, verifier_of
 from hookline_receiver.auth.slow_hash import SlowHashes, SlowHashesBusy
+from hookline_receiver.tag_keys import TagKeys
 from support.receiver import PASSWORD, TAG_KEY, USERNAME, Credential, a_verifier, basic
 
 PATH = b"/acme/chat"
 GENERATED = Credential()
 CHOSEN = Credential(generated=False)
+TAGS = TagKeys(TAG_KEY)
 
 
 class Counted(SlowHashes):
@@ -68,7 +70,7 @@ async def test_a_right_credential_opens_and_is_remembered(given: Credential, way
     gate, known = a_gate(), verifiers(given)
 
     assert gate.known(known, header()) is None
-    assert await gate.verify(known, header(), PATH, TAG_KEY) == Opened(known[0].credential, way)
+    assert await gate.verify(known, header(), PATH, TAGS) == Opened(known[0].credential, way)
     assert gate.known(known, header()) == Opened(known[0].credential, Way.CACHED)
 
 
@@ -78,7 +80,7 @@ async def test_any_of_four_opens(place: int) -> None:
     four = [Credential(username=f"user{n}", generated=n % 2 == 0) for n in range(4)]
     known = verifiers(*four)
 
-    opened = await a_gate().verify(known, header(username=f"user{place}"), PATH, TAG_KEY)
+    opened = await a_gate().verify(known, header(username=f"user{place}"), PATH, TAGS)
 
     assert isinstance(opened, Opened)
     assert opened.credential == known[place].credential
@@ -87,12 +89,12 @@ async def test_any_of_four_opens(place: int) -> None:
 async def test_a_removed_credential_stops_at_once() -> None:
     """Revocation must not wait for a cache."""
     gate, known = a_gate(), verifiers(GENERATED, Credential(username="other"))
-    await gate.verify(known, header(), PATH, TAG_KEY)
+    await gate.verify(known, header(), PATH, TAGS)
 
     rest = known[1:]
 
     assert gate.known(rest, header()) is None
-    assert await gate.verify(rest, header(), PATH, TAG_KEY) == Closed(shown=True)
+    assert await gate.verify(rest, header(), PATH, TAGS) == Closed(shown=True)
 
 
 async def test_a_changed_credential_of_the_same_name_is_another() -> None:
@@ -100,7 +102,7 @@ async def test_a_changed_credential_of_the_same_name_is_another() -> None:
     gate = a_gate()
     old, new = verifiers(GENERATED), verifiers(Credential(password="changed"))
     assert old[0].credential == new[0].credential
-    await gate.verify(old, header(), PATH, TAG_KEY)
+    await gate.verify(old, header(), PATH, TAGS)
 
     assert gate.known(new, header()) is None
 
@@ -108,7 +110,7 @@ async def test_a_changed_credential_of_the_same_name_is_another() -> None:
 async def test_one_tenants_password_does_not_open_anothers_endpoint() -> None:
     """Equal users with equal passwords are still told apart by the verifier."""
     gate = a_gate()
-    await gate.verify(verifiers(GENERATED), header(), PATH, TAG_KEY)
+    await gate.verify(verifiers(GENERATED), header(), PATH, TAGS)
     other = [verifier_of(a_verifier("/globex/chat", Credential(password="another")))]
 
     assert gate.known(other, header()) is None
@@ -119,10 +121,10 @@ async def test_memory_is_bounded() -> None:
     gate = a_gate(remembered=2)
     known = verifiers(*(Credential(username=f"user{n}") for n in range(3)))
     for n in (0, 1):
-        await gate.verify(known, header(username=f"user{n}"), PATH, TAG_KEY)
+        await gate.verify(known, header(username=f"user{n}"), PATH, TAGS)
     gate.known(known, header(username="user0"))
 
-    await gate.verify(known, header(username="user2"), PATH, TAG_KEY)
+    await gate.verify(known, header(username="user2"), PATH, TAGS)
 
     assert [gate.known(known, header(username=f"user{n}")) is not None for n in range(3)] == [True, False, True]
 
@@ -135,7 +137,7 @@ async def test_a_wrong_password_is_turned_away_without_a_slow_hash(known: list[V
     slow = Counted()
     gate = a_gate(slow)
 
-    answers = {await gate.verify(known, header(f"wrong{n}"), PATH, TAG_KEY) for n in range(300)}
+    answers = {await gate.verify(known, header(f"wrong{n}"), PATH, TAGS) for n in range(300)}
 
     assert answers == {Closed(shown=True)}
     assert slow.asked <= 2
@@ -149,10 +151,36 @@ async def test_a_wrong_password_that_passes_a_tag_costs_the_same_everywhere(know
     slow = Counted()
     wrong = colliding(PATH, known)
 
-    assert await a_gate(slow).verify(known, wrong, PATH, TAG_KEY) == Closed(shown=True)
+    assert await a_gate(slow).verify(known, wrong, PATH, TAGS) == Closed(shown=True)
 
     assert slow.asked == 1
     assert slow.seconds > 0.002
+
+
+OTHER_KEY = b"another tag key of 32 bytes here"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [TagKeys(OTHER_KEY, (TAG_KEY,)), TagKeys(TAG_KEY, (OTHER_KEY,)), TagKeys(OTHER_KEY, incomplete=True)],
+    ids=["former", "next", "not known"],
+)
+@pytest.mark.parametrize("given", [CHOSEN, GENERATED], ids=["chosen", "generated"])
+async def test_a_right_password_opens_while_the_tag_key_is_being_changed(tags: TagKeys, given: Credential) -> None:
+    """Tags are there to turn floods away: the proof decides, whatever they were made with."""
+    answer = await a_gate().verify(verifiers(given), header(), PATH, tags)
+
+    assert isinstance(answer, Opened)
+
+
+@pytest.mark.parametrize("known", [[], verifiers(CHOSEN), verifiers(GENERATED)], ids=["unknown", "chosen", "generated"])
+async def test_wrong_passwords_cost_the_same_everywhere_without_the_tags_key(known: list[Verifier]) -> None:
+    """Else, for as long as a change of the key takes, the time of a refusal would tell which paths exist."""
+    slow = Counted()
+
+    answer = await a_gate(slow).verify(known, header("wrong"), PATH, TagKeys(OTHER_KEY, incomplete=True))
+
+    assert (answer, slow.asked) == (Closed(shown=True), SLOTS)
 
 
 async def test_a_wrong_password_is_hashed_slowly_once() -> None:
@@ -162,7 +190,7 @@ async def test_a_wrong_password_is_hashed_slowly_once() -> None:
     wrong = colliding(PATH, [])
 
     for _ in range(3):
-        await gate.verify([], wrong, PATH, TAG_KEY)
+        await gate.verify([], wrong, PATH, TAGS)
 
     assert slow.asked == 1
 
@@ -225,7 +253,7 @@ async def test_a_busy_queue_is_not_a_wrong_password() -> None:
     """The sender is told to come again, not that its password is wrong."""
     gate = a_gate(SlowHashes(0, 8))
 
-    assert await gate.verify(verifiers(CHOSEN), header(), PATH, TAG_KEY) == Closed(shown=True, busy=True)
+    assert await gate.verify(verifiers(CHOSEN), header(), PATH, TAGS) == Closed(shown=True, busy=True)
 
 
 async def test_a_hash_that_fails_is_said_to_who_waits_and_no_others() -> None:
@@ -245,8 +273,8 @@ async def test_whoever_stops_waiting_does_not_take_the_hash_with_him() -> None:
     slow = SlowHashes(6, 4)
     gate, known = a_gate(slow), verifiers(CHOSEN)
 
-    first = asyncio.create_task(gate.verify(known, header(), PATH, TAG_KEY))
-    second = asyncio.create_task(gate.verify(known, header(), PATH, TAG_KEY))
+    first = asyncio.create_task(gate.verify(known, header(), PATH, TAGS))
+    second = asyncio.create_task(gate.verify(known, header(), PATH, TAGS))
     await asyncio.sleep(0)
     first.cancel()
 
@@ -259,8 +287,8 @@ async def test_nothing_is_shown_without_a_header() -> None:
     gate = a_gate(slow)
 
     assert gate.known(verifiers(CHOSEN), None) is None
-    assert await gate.verify(verifiers(CHOSEN), None, PATH, TAG_KEY) == Closed(shown=False)
-    assert await gate.verify(verifiers(CHOSEN), b"Bearer x", PATH, TAG_KEY) == Closed(shown=False)
+    assert await gate.verify(verifiers(CHOSEN), None, PATH, TAGS) == Closed(shown=False)
+    assert await gate.verify(verifiers(CHOSEN), b"Bearer x", PATH, TAGS) == Closed(shown=False)
     assert slow.asked == 0
 
 

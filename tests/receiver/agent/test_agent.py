@@ -1,5 +1,6 @@
 """The agent against a real API server, with a real receiver and forwarder beside it."""
 
+import hmac
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from hookline.routing.v1.table_pb2 import RouteEntry
 from hookline_routes.shard import CHUNK_BYTES, shard_of, split
+from hookline_routes.verifier import TAG_BYTES, credential_bytes
 from support.agent import Pod, a_pod, a_tenant
 from support.kubernetes.fixtures import NewPlane
 from support.kubernetes.kinds import install_kinds
 from support.kubernetes.plane import ControlPlane, PlaneOptions
 from support.kubernetes.process import Processes
 from support.processes import descendants
-from support.receiver import Credential
+from support.receiver import USERNAME, Credential, basic
 from support.waiting import until_sync
 
 CHAT, CALLS = a_tenant("chat"), a_tenant("calls")
+NEW_KEY = b"the tag key that is mounted next"
 
 
 @pytest.fixture
@@ -224,6 +228,60 @@ def test_a_watch_that_falls_silent_is_begun_anew(tmp_path: Path, new_plane: NewP
         until_sync(pod.agent.in_sync, 15, "in sync without any change")
         pod.publisher.remove(CHAT)
         until_sync(lambda: pod.posts() == 401, 10)
+
+
+def test_a_right_password_opens_all_through_a_change_of_the_tag_key(pod: Pod) -> None:
+    """The new key is mounted long before the operator has made the tables anew with it, one after another."""
+    pod.publisher.entries[CALLS.subscription.ref.uid] = CALLS
+    pod.publisher.publish_all()
+    pod.start()
+    assert pod.posts("chat") == 200
+
+    (pod.keys / "tagKey").write_bytes(NEW_KEY)
+    pod.publisher.put(a_tenant("new"))  # in a table of the old key
+    pod.settle()
+    assert (pod.posts("calls"), pod.posts("new")) == (200, 200)
+
+    # The agent starts anew in the middle of it, and every password is shown for the first time.
+    pod.publisher.tag_key = NEW_KEY
+    pod.publisher.put(retagged("chat", "2"))
+    pod.settle()
+    assert pod.agent.process is not None
+    pod.agent.process.kill()
+    pod.agent.start()
+    pod.settle()
+    shown = {"auth": basic(password="chat0password2")}
+    assert (pod.posts("chat", **shown), pod.posts("calls", auth=basic(username=""))) == (200, 401)
+    pod.receiver.kill()  # and forgets whom it knows
+    pod.receiver.start()
+    assert (pod.posts("chat", **shown), pod.posts("calls"), pod.posts("new")) == (200, 200, 200)
+    assert pod.posts("chat", auth=basic(password="wrong")) == 401
+
+
+def test_a_right_password_opens_before_the_tag_key_of_its_table_is_mounted(pod: Pod) -> None:
+    """The operator may be faster than the kubelet; and a wrong one stays wrong."""
+    pod.start()
+    pod.publisher.tag_key = NEW_KEY
+    pod.publisher.put(retagged("chat", "2"))
+    pod.settle()
+    assert pod.agent.metric("tags_incomplete") == 1
+    assert pod.posts("chat", auth=basic(password="wrong")) == 401
+    assert pod.posts("chat", auth=basic(password="chat0password2")) == 200
+
+    (pod.keys / "tagKey").write_bytes(NEW_KEY)
+    pod.publisher.publish_all()
+    pod.settle()
+    assert pod.agent.metric("tags_incomplete") == 0
+    assert pod.posts("chat", auth=basic(password="chat0password2")) == 200
+
+
+def retagged(name: str, version: str) -> RouteEntry:
+    """A tenant with a password of that version, as made with the new tag key."""
+    made = a_tenant(name, Credential(password=f"{name}0password{version}", version=version))
+    [verifier] = made.endpoint.verifiers
+    shown = credential_bytes(USERNAME, f"{name}0password{version}")
+    verifier.tag = hmac.digest(NEW_KEY, verifier.salt + shown, "sha256")[:TAG_BYTES]
+    return made
 
 
 def test_an_agent_killed_at_any_moment_leaves_files_that_can_be_read(pod: Pod) -> None:

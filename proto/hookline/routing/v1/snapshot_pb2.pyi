@@ -98,12 +98,16 @@ class ReceiverSnapshot(_message.Message):
     HOSTNAMES_FIELD_NUMBER: _builtins.int
     TAG_KEY_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    FURTHER_TAG_KEYS_FIELD_NUMBER: _builtins.int
+    TAGS_INCOMPLETE_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Of this message; a reader refuses one newer than it knows. Now 1, and 2 where there are parts."""
     version: _builtins.str
     """Hash of the content; where there are no parts the same for receiver and forwarder of one compilation."""
     tag_key: _builtins.bytes
     """Key of the verifiers' tags (32 bytes). Never published with the route tables: known to compiler and receivers only."""
+    tags_incomplete: _builtins.bool
+    """The tags of some parts were made with a key that is not here: what does not match is to be proved all the same."""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
         """Sorted by path, each path once."""
@@ -116,6 +120,10 @@ class ReceiverSnapshot(_message.Message):
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """Where the endpoints are, by shard; if a path is in several the first one holds. Format 2."""
 
+    @_builtins.property
+    def further_tag_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Keys that the tags of some parts were made with instead, while `tag_key` is being changed."""
+
     def __init__(
         self,
         *,
@@ -125,10 +133,12 @@ class ReceiverSnapshot(_message.Message):
         hostnames: _abc.Iterable[_builtins.str] | None = ...,
         tag_key: _builtins.bytes = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
+        further_tag_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        tags_incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "format", b"format", "hostnames", b"hostnames", "parts", b"parts", "tag_key", b"tag_key", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "format", b"format", "further_tag_keys", b"further_tag_keys", "hostnames", b"hostnames", "parts", b"parts", "tag_key", b"tag_key", "tags_incomplete", b"tags_incomplete", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

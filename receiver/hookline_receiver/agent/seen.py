@@ -1,0 +1,31 @@
+"""What the agent knows of one of the pod's programs, over many looks at it."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from hookline_receiver.agent.pod import Serving
+
+SILENCE = 10.0
+"""Seconds after which a forwarder that does not answer is not waited for: it is told by its file, like one that starts."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one program serves, as far as it is known."""
+
+    heard: float
+    running: bool = False
+    versions: frozenset[str] | None = None
+    held: int | None = None
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: ask now."""
+
+    def note(self, serving: Serving, now: float) -> bool:
+        """It was asked just *now*; one that is silent serves what it served, for a while. Whether anything is new."""
+        before = (self.running, self.versions)
+        if serving.versions is not None or not serving.running:
+            self.heard = now
+        if serving.versions is not None or now - self.heard > SILENCE:
+            self.versions = serving.versions
+        self.running, self.held = serving.running, serving.held
+        return (self.running, self.versions) != before
