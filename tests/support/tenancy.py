@@ -49,7 +49,7 @@ from support.kubernetes.node import CONTROLLERS, Node
 from support.kubernetes.objects import a_pod, a_service, run_pod
 from support.kubernetes.plane import ControlPlane, KubectlFailed
 from support.kubernetes.pod import RunningPod
-from support.kubernetes.process import Processes
+from support.kubernetes.process import Process, Processes
 from support.manifests import PASSWORD, USERNAME, as_yaml
 
 ELSEWHERE = "elsewhere"
@@ -85,6 +85,7 @@ class Cluster:
     background: Background
     settings: Mapping[str, str]
     """The operator's."""
+    controllers: Process
     suffix: str = ""
     """Of all tenants' namespaces: so that tests can be run again in the same cluster."""
     _ports: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -157,6 +158,11 @@ class Cluster:
     def start_operator(self) -> None:
         """Another one, after the one before it has ended."""
         self.operator = self.installation.start_operator(gateway=acme_gateway(), **self.settings)
+
+    def restart_controllers(self) -> None:
+        """After the API server was away: by themselves they are back after a minute."""
+        self.controllers.kill()
+        self.controllers = self.plane.start_controllers(*CONTROLLERS)
 
     def close(self) -> None:
         """End the handlers."""
@@ -358,7 +364,7 @@ def running_cluster(
     *plane* is one's own; *settings* are the operator's.
     """
     network.mirror(plane.port)
-    plane.start_controllers(*CONTROLLERS)
+    controllers = plane.start_controllers(*CONTROLLERS)
     installation = install(plane, network, processes, folder)
     certificates = make_certificates(folder / "gateway")
     plane.admin.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": ELSEWHERE}})
@@ -366,7 +372,9 @@ def running_cluster(
     settings = {"authority_seconds": "2", **settings}
     operator = installation.start_operator(gateway=acme_gateway(), **settings)
     with Node(plane, network, guard, folder) as node:
-        cluster = Cluster(installation, node, operator, certificates, folder, Background("handlers"), settings)
+        cluster = Cluster(
+            installation, node, operator, certificates, folder, Background("handlers"), settings, controllers
+        )
         try:
             node.wait_ready(installation.namespace, 2, within=90)
             yield cluster

@@ -7,6 +7,7 @@ import pytest
 
 from support.acme import CLIENT_SECRET, acme_gateway, an_event
 from support.crds import a_gateway
+from support.kubernetes.api import Object
 from support.tenancy import Cluster, Tenant, example, example_tenant, fresh
 from support.waiting import until_sync
 
@@ -29,13 +30,14 @@ def second(cluster: Cluster) -> Iterator[str]:
 
 def test_the_default_gateway_is_what_the_configuration_says(cluster: Cluster) -> None:
     """Whoever installs it has a gateway at once, and sees in its status that it is at work."""
-    found = json.loads(cluster.kubectl("get", "webhookgateway", "default", "-o", "json"))
+    everybody = {"ready": 2, "synced": 2, "summary": "2/2/2"}
+    until_sync(lambda: default_gateway(cluster)["status"].get("receivers") == everybody, what=f"{everybody}")
 
+    found = default_gateway(cluster)
     given = acme_gateway()
     assert {name: found["spec"][name] for name in given if name != "eventStore"} == {
         name: given[name] for name in given if name != "eventStore"
     }
-    assert found["status"]["receivers"] == {"ready": 2, "synced": 2, "summary": "2/2/2"}
     assert found["status"]["replicas"] == 2
 
 
@@ -129,6 +131,12 @@ def attached(cluster: Cluster, namespace: str, gateway: str) -> Tenant:
     tenant.apply(tenant.manifest("Secret"), wanted)
     tenant.wait("Ready")
     return tenant
+
+
+def default_gateway(cluster: Cluster) -> Object:
+    """As it is now."""
+    found: Object = json.loads(cluster.kubectl("get", "webhookgateway", "default", "-o", "json"))
+    return found
 
 
 def change(cluster: Cluster, spec: dict[str, object]) -> None:

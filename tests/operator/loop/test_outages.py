@@ -46,6 +46,7 @@ def test_events_are_taken_and_delivered_while_the_api_server_is_away(cluster: Cl
             passes(tenant, *inboxes)
     finally:
         cluster.plane.start_apiserver()
+        cluster.restart_controllers()
 
     tenant.until(lambda: connected(cluster), 60, "all pods ready, the operator at work")
     tenant.patch({"suspend": True})
