@@ -172,6 +172,13 @@ class PlanesScene:
         self.others.attached[declared.key] = gateway
         return declared.key
 
+    def pods(self, plane: str, count: int, *addresses: str) -> None:
+        """The plane has so many pods; each has these addresses, by default one."""
+        given = frozenset(addresses or ("10.0.0.1",))
+        for number in range(count):
+            key = ObjectKey(self.namespace, f"{plane}-{number}")
+            self.others.pods[key] = Pod(key, f"uid-{key.name}", 1, given, False, False, False, plane=plane)
+
     # --- what is there
 
     def names(self) -> set[str]:

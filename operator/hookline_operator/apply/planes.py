@@ -254,8 +254,8 @@ class PlanesLane:
         The planes that stay for that reason are given back.
         """
         planes = {plane for each in left.values() if (plane := plane_named(each)) not in wanted}
-        running = {plane_named(each) for name, each in left.items() if name[0] == STATEFUL_SETS.kind}
-        staying = {plane for plane in planes if not self._may_end(plane, plane in running)}
+        running = {plane_named(each): _pods_of(each) for name, each in left.items() if name[0] == STATEFUL_SETS.kind}
+        staying = {plane for plane in planes if not self._may_end(plane, running.get(plane))}
         self._quiet_since = {plane: at for plane, at in self._quiet_since.items() if plane in planes}
         for kind in TYPES:
             for name, each in sorted(left.items()):
@@ -263,17 +263,18 @@ class PlanesLane:
                     await self._objects.remove(name, each)
         return tuple(sorted(staying)) if self._routes.has_published() else ()
 
-    def _may_end(self, plane: str, running: bool) -> bool:
+    def _may_end(self, plane: str, wanted: int | None) -> bool:
         """
         Whether a plane that nobody wants may end: its routes have moved, and nothing waits in its pods, for a while.
 
-        One whose StatefulSet a person has deleted has ended already.
+        *wanted*: the pods that its StatefulSet asks for. One whose StatefulSet a person has deleted (None) has ended already.
         """
         pods = [pod for pod in self._cluster.pods.values() if pod.plane == plane]
-        if not running and not pods and self._routes.has_published():
+        if wanted is None and not pods and self._routes.has_published():
             return True
-        # A pod without an address can't say what is in its volume.
-        told = all(pod.addresses for pod in pods) and self._served.holds_nothing(plane)
+        # A pod that is not there, or has no address, can't say what is in its volume. None are wanted by a person's wish.
+        there = len(pods) >= (wanted or 0) and all(pod.addresses for pod in pods)
+        told = there and self._served.holds_nothing(plane)
         if not (told and self._routes.has_published() and self._has_moved(plane)):
             self._quiet_since.pop(plane, None)
             return False
@@ -307,6 +308,11 @@ def _manifests(plane: Plane, pods: PodSettings) -> Iterator[tuple[Name, Json]]:
 
 def _is_of(pod: Pod, plane: Plane) -> bool:
     return pod.plane == plane.name and pod.key.namespace == plane.gateway.namespace
+
+
+def _pods_of(stateful_set: Json) -> int:
+    found = (stateful_set.get("spec") or {}).get("replicas")
+    return found if isinstance(found, int) else 1
 
 
 def _replicas(settled: Settled) -> int | None:

@@ -399,6 +399,7 @@ async def test_a_dedicated_plane_comes_and_goes(scene: PlanesScene) -> None:
         }
 
         scene.subscription("acme", gateway=gateway, own=False)
+        scene.pods(plane, 2)
         scene.others.holding = {plane}
         scene.others.served_by = {key: plane}
         for change in (lambda: None, lambda: scene.others.holding.clear(), moved_but_late(scene, key)):
@@ -448,6 +449,31 @@ async def test_a_plane_stays_while_one_of_its_pods_can_not_say_what_it_holds(sce
             await scene.look()
         assert any("acme" in each for each in scene.names())
 
+        scene.others.pods.clear()
+        scene.pods("default.acme.chat", 2)
+        for _ in range(2):
+            scene.now += 20
+            await scene.look()
+
+    assert not any("acme" in each for each in scene.names())
+
+
+async def test_a_plane_without_all_its_pods_stays_unless_a_person_wants_none(scene: PlanesScene) -> None:
+    """Where a quota, or a node that is lost, keeps pods away nobody says what is in their volumes: it would be stranded."""
+    gateway = scene.gateway()
+    scene.subscription("acme", gateway=gateway)
+    async with scene.running():
+        scene.others.subscriptions.clear()
+        scene.others.attached.clear()
+        for there in range(2):
+            scene.pods("default.acme.chat", there)
+            for _ in range(3):
+                scene.now += 20
+                await scene.look()
+            assert any("acme" in each for each in scene.names()), f"{there} of 2 pods are there"
+
+        (name,) = [each for each in scene.names() if each.startswith("StatefulSet/") and "acme" in each]
+        scene.admin.patch(scene.get(name=name.partition("/")[2]), {"spec": {"replicas": 0}})
         scene.others.pods.clear()
         for _ in range(2):
             scene.now += 20
