@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hookline_operator.apply.api import Api
+from hookline_operator.apply.api import Api, Unavailable
 from hookline_operator.apply.planes import Pace, PlanesLane
 from hookline_operator.decide.planes.plane import Plane
 from hookline_operator.decide.planes.pod import PodSettings
 from hookline_operator.observe.kinds import read_gateway, read_subscription
 from hookline_operator.observe.objects import Declared, Pod
 from hookline_operator.ports import ShardRevision
+from hookline_operator.resource_types import ResourceType
 from hookline_routes.resource import ObjectKey
 from support.kubernetes.api import Object, Refused
 from support.kubernetes.plane import ControlPlane
@@ -78,6 +79,28 @@ class Others:
         return plane not in self.holding
 
 
+class FailingApi(Api):
+    """Answers 500 to whatever would change an object with one of `failing` in its name, as an admission webhook may."""
+
+    failing: tuple[str, ...] = ()
+
+    async def apply(
+        self, kind: ResourceType, namespace: str, name: str, body: Mapping[str, Any], **more: Any
+    ) -> Object:
+        """As of the Api."""
+        self._ask(name)
+        return await super().apply(kind, namespace, name, body, **more)
+
+    async def delete(self, kind: ResourceType, namespace: str, name: str, **more: Any) -> bool:
+        """As of the Api."""
+        self._ask(name)
+        return await super().delete(kind, namespace, name, **more)
+
+    def _ask(self, name: str) -> None:
+        if any(part in name for part in self.failing):
+            raise Unavailable(f"PATCH {name}", 500, "InternalError", "the webhook is out of order")
+
+
 class PlanesScene:
     """One gateway's objects at a real API server, as an operator in *namespace* with the chart's rights keeps them."""
 
@@ -99,11 +122,12 @@ class PlanesScene:
     async def running(self, pods: PodSettings | None = None) -> AsyncIterator[None]:
         """One term of one operator."""
         async with self.plane.aio(self._token) as client:
+            self.api = FailingApi(client)
             self._lane = PlanesLane(
                 self.others,
                 self.others,
                 self.others,
-                Api(client),
+                self.api,
                 pods or PodSettings(image="registry.example.com/hookline/receiver:1"),
                 on_change=self._hear,
                 pace=Pace(look=1e6, soon=1e6, least=0.0, quiet=15.0),

@@ -72,6 +72,8 @@ class Settled:
     """Why it is not what it should be, for people; "" if it is."""
     may_pass: bool = False
     """Whether the trouble may be over in a moment by itself."""
+    failed: bool = False
+    """Whether it is to be tried again: the API server could not do it for now."""
 
 
 class PlaneObjects:

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from hookline_operator.apply.api import ApiError
 from hookline_operator.apply.plane_objects import TYPES, Json, Name, ObjectsApi, PlaneObjects, Settled, plane_named
@@ -103,6 +103,8 @@ class _Found:
     """Pods of the shared plane that there should be."""
     soon: bool = False
     """Whether to look again in a moment."""
+    failed: bool = False
+    """Whether something could not be written for now: to be tried again, later each time."""
 
 
 class PlanesLane:
@@ -196,11 +198,15 @@ class PlanesLane:
             fields = {"gateway": str(key), "reason": str(error), "again_in": delay}
             log.warning("a gateway's objects could not be brought up to date", extra=fields)
             return
-        self.queue.done(key)
         if found is None:
+            self.queue.done(key)
             self._found.pop(key, None)
             return
-        self.queue.add((key,), after=self._pace.soon if found.soon else self._pace.look)
+        if found.failed:
+            self.queue.failed(key)
+        else:
+            self.queue.done(key)
+            self.queue.add((key,), after=self._pace.soon if found.soon else self._pace.look)
         if self._found.get(key) != found:
             self._note_troubles(key, found)
             self._found[key] = found
@@ -222,17 +228,25 @@ class PlanesLane:
         planes = [shared_plane(gateway), *self._dedicated(gateway)]
         there = await self._objects.of(key, gateway.metadata.uid)
         settled = {
-            name: await self._objects.settle(wanted, there.pop(name, None), plane.initial_replicas)
+            name: await self._settle(name, wanted, there.pop(name, None), plane.initial_replicas)
             for plane in planes
             for name, wanted in _manifests(plane, self._pods)
         }
-        leaving = await self._remove(there, {plane.name for plane in planes})
+        leaving, failures = await self._remove(there, {plane.name for plane in planes})
         return _Found(
-            tuple(each.trouble for each in settled.values() if each.trouble),
+            (*(each.trouble for each in settled.values() if each.trouble), *failures),
             leaving,
             _replicas(settled[STATEFUL_SETS.kind, object_name(planes[0])]),
             bool(leaving) or any(each.may_pass for each in settled.values()),
+            bool(failures) or any(each.failed for each in settled.values()),
         )
+
+    async def _settle(self, name: Name, wanted: Mapping[str, Any], known: Json | None, first_replicas: int) -> Settled:
+        """What fails for the moment is this object's trouble, and holds up no other plane of the gateway."""
+        try:
+            return await self._objects.settle(wanted, known, first_replicas)
+        except ApiError as error:
+            return Settled(known, _failure(name, error), failed=True)
 
     def _dedicated(self, gateway: WebhookGateway) -> Iterator[Plane]:
         """The planes of subscriptions that have one of their own; none before that is known."""
@@ -247,21 +261,27 @@ class PlanesLane:
             if self._routes.gateway_of(key) == gateway.metadata.key:
                 yield dedicated_plane(gateway, key, wish)
 
-    async def _remove(self, left: Mapping[Name, Json], wanted: set[str]) -> tuple[str, ...]:
+    async def _remove(self, left: Mapping[Name, Json], wanted: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """
         Remove what no plane wants: at once beside a plane that stays, else when its pods hold nothing any more.
 
-        The planes that stay for that reason are given back.
+        The planes that stay for that reason are given back, and what could not be removed for now.
         """
         planes = {plane for each in left.values() if (plane := plane_named(each)) not in wanted}
         running = {plane_named(each): _pods_of(each) for name, each in left.items() if name[0] == STATEFUL_SETS.kind}
         staying = {plane for plane in planes if not self._may_end(plane, running.get(plane))}
         self._quiet_since = {plane: at for plane, at in self._quiet_since.items() if plane in planes}
+        failures: dict[str, str] = {}
         for kind in TYPES:
             for name, each in sorted(left.items()):
-                if name[0] == kind and plane_named(each) not in staying:
-                    await self._objects.remove(name, each)
-        return tuple(sorted(staying)) if self._routes.has_published() else ()
+                plane = plane_named(each)
+                # What scales goes before what it scales: where the one fails the other waits.
+                if name[0] == kind and plane not in staying and plane not in failures:
+                    try:
+                        await self._objects.remove(name, each)
+                    except ApiError as error:
+                        failures[plane] = _failure(name, error)
+        return tuple(sorted(staying)) if self._routes.has_published() else (), tuple(failures.values())
 
     def _may_end(self, plane: str, wanted: int | None) -> bool:
         """
@@ -308,6 +328,10 @@ def _manifests(plane: Plane, pods: PodSettings) -> Iterator[tuple[Name, Json]]:
 
 def _is_of(pod: Pod, plane: Plane) -> bool:
     return pod.plane == plane.name and pod.key.namespace == plane.gateway.namespace
+
+
+def _failure(name: Name, error: ApiError) -> str:
+    return f"{' '.join(name)} could not be brought up to date: {error.message}"
 
 
 def _pods_of(stateful_set: Json) -> int:

@@ -482,6 +482,54 @@ async def test_a_plane_without_all_its_pods_stays_unless_a_person_wants_none(sce
     assert not any("acme" in each for each in scene.names())
 
 
+async def test_a_plane_that_fails_holds_up_no_other(scene: PlanesScene) -> None:
+    """An admission webhook that is out of order for one tenant must not keep others from getting, or losing, theirs."""
+    gateway = scene.gateway()
+    leaving = scene.subscription("initech", gateway=gateway)
+    async with scene.running():
+        scene.api.failing = ("acme",)
+        del scene.others.subscriptions[leaving], scene.others.attached[leaving]
+        scene.pods("default.initech.chat", 2)
+        scene.subscription("acme", gateway=gateway)
+        scene.subscription("globex", gateway=gateway)
+        for _ in range(2):
+            scene.now += 20
+            await scene.look()
+
+        assert any("StatefulSet/" in each and "globex" in each for each in scene.names())
+        assert not any("initech" in each for each in scene.names())
+        assert scene.said()["status"] == "False"
+        assert "the webhook is out of order" in scene.said()["message"]
+        assert scene.lane.queue.failures(gateway) == 2
+        assert scene.lane.queue.waiting == 1
+
+        scene.api.failing = ()
+        await scene.look()
+        assert any("StatefulSet/" in each and "acme" in each for each in scene.names())
+        assert scene.said()["status"] == "True"
+        assert scene.lane.queue.failures(gateway) == 0
+
+
+async def test_what_can_not_be_removed_holds_up_no_other_plane(scene: PlanesScene) -> None:
+    """The same for planes that go."""
+    gateway = scene.gateway()
+    for namespace in ("acme", "globex"):
+        scene.subscription(namespace, gateway=gateway)
+    async with scene.running():
+        scene.others.subscriptions.clear()
+        scene.others.attached.clear()
+        for namespace in ("acme", "globex"):
+            scene.pods(f"default.{namespace}.chat", 2)
+        scene.api.failing = ("acme",)
+        for _ in range(2):
+            scene.now += 20
+            await scene.look()
+
+        assert not any("globex" in each for each in scene.names())
+        assert any("StatefulSet/" in each and "acme" in each for each in scene.names())
+        assert "the webhook is out of order" in scene.said()["message"]
+
+
 async def test_a_plane_that_a_person_has_ended_is_removed(scene: PlanesScene) -> None:
     """Whatever its pods held: it is in their volumes, and nobody is left who could say that it is delivered."""
     gateway = scene.gateway()
