@@ -39,8 +39,10 @@ def test_no_gateway_may_allow_bodies_that_the_receiver_does_not_read() -> None:
     assert most.limits.max_body_bytes == EdgeSettings().body_max_bytes
     assert isinstance(more, Unreadable)
     assert [str(each) for each in more.problems] == [
-        ("WebhookGateway default/default: spec.limits.maxBodySize: "
-        'must be a quantity such as "2Mi" from 1Ki to 16Mi, got "16385Ki"')
+        (
+            "WebhookGateway default/default: spec.limits.maxBodySize: "
+            'must be a quantity such as "2Mi" from 1Ki to 16Mi, got "16385Ki"'
+        )
     ]
 
 

@@ -9,9 +9,8 @@ Tenants who change everything all the time, by chance: subscriptions, Secrets, S
 
 import itertools
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from support.kubernetes.api import Object
 from support.kubernetes.network import Address
@@ -19,6 +18,9 @@ from support.kubernetes.objects import make_service
 from support.kubernetes.plane import ControlPlane
 from support.manifests import a_route, a_secret, a_subscription
 from support.published import API, Revoked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PORT = 9000
 SECRETS = "v1", "Secret"
