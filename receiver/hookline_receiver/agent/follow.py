@@ -8,7 +8,7 @@ is in the files and served, and then when something changes.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,20 +17,21 @@ from hookline_receiver.agent.contents import with_subscriptions, without_endpoin
 from hookline_receiver.agent.order import ForwarderShard, ReceiverShard, held_back, leaving
 from hookline_receiver.agent.pod import Absent, Serving, Silent
 from hookline_receiver.agent.report import Report, Use
-from hookline_receiver.agent.seen import SILENCE, Seen
-from hookline_receiver.agent.snapshots import Index, NamedPart
+from hookline_receiver.agent.seen import SILENCE, Seen, part_of, remember
+from hookline_receiver.agent.snapshots import Index, NamedPart, SnapshotFile
 from hookline_receiver.agent.tags import tag_keys
 from hookline_receiver.agent.target import Files, RouteParts, Target
+from hookline_receiver.parts import PartUnreadable
 from hookline_receiver.tag_keys import TagKeys
 
 FAST, SLOW, IDLE = 0.02, 0.2, 1.0
 """Seconds between two looks at what is served: just after a change, when it takes longer, and when there is nothing to do."""
 
 FAST_FOR = 2.0
-PRUNE_SECONDS = 60.0
-REMEMBERED = 256
-"""Versions that are known by what was in them: programs serve one of the last two."""
+UNREAD = -1
+"""In place of a number of subscriptions: the shard is as it was before."""
 
+PRUNE_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +87,7 @@ class Follower:
         self._told = asyncio.Condition()
         self._pruned_at = clock()
         self._trouble = "nothing was looked at yet"
+        self._unread = ""
         self.waiting = Waiting()
         self.report = Report((), False, "starting")
         self.snapshots_written = 0
@@ -112,11 +114,11 @@ class Follower:
         """When each credential was last used, as far as the receiver says."""
         try:
             times = await self._programs.credentials()
-        except (Absent, Silent):
+            return await asyncio.to_thread(
+                lambda: [Use(uid, name, at) for name, at in times.items() for uid in self._target.opened_by(name)]
+            )
+        except (Absent, Silent, PartUnreadable):
             return ()
-        return await asyncio.to_thread(
-            lambda: [Use(uid, name, at) for name, at in times.items() for uid in self._target.opened_by(name)]
-        )
 
     @property
     def running(self) -> Mapping[str, bool]:
@@ -192,6 +194,7 @@ class Follower:
                 self.written_at = self._clock()
                 self._receiver.hurry.set()
                 self._forwarder.hurry.set()
+            trouble = self._unread
             if self._clock() - self._pruned_at > PRUNE_SECONDS:
                 self._pruned_at = self._clock()
                 await asyncio.to_thread(self._target.forget)
@@ -220,30 +223,49 @@ class Follower:
         held = left = 0
         receiver: list[NamedPart] = []
         forwarder: list[NamedPart] = []
+        made_with: list[bytes | None] = []
+        self._unread = ""
         for index, shard in enumerate(shards):
-            part, count = self._forwarder_part(index, shard)
+            part, count = self._or_before(self._files.forwarder, index, self._forwarder_part, shard)
             forwarder.append(part)
-            left += count
-            part, count = self._receiver_part(index, shard)
+            left += max(count, 0)
+            part, count = self._or_before(self._files.receiver, index, self._receiver_part, shard)
             receiver.append(part)
-            held += count
+            held += max(count, 0)
+            made_with.append(None if count == UNREAD else shard.tag_key_id)
         if self._files.forwarder.write(Index(tuple(forwarder))):
             wrote = True
-            _remember(self._forwarder_versions, self._files.forwarder.current)
-        if self._files.receiver.write(Index(tuple(receiver), _hostnames(shards), self._tags(shards))):
+            remember(self._forwarder_versions, self._files.forwarder.current)
+        if self._files.receiver.write(Index(tuple(receiver), _hostnames(shards), self._tags(made_with))):
             wrote = True
-            _remember(self._receiver_versions, self._files.receiver.current)
+            remember(self._receiver_versions, self._files.receiver.current)
         self.waiting = Waiting(held, left)
         return wrote
 
-    def _tags(self, shards: Sequence[RouteParts]) -> TagKeys:
-        """The keys of the tags in *shards*."""
+    def _or_before(
+        self,
+        file: SnapshotFile,
+        index: int,
+        decide: Callable[[int, RouteParts], tuple[NamedPart, int]],
+        shard: RouteParts,
+    ) -> tuple[NamedPart, int]:
+        """What *decide* says; where a part can't be read that it goes by, the shard as it was before, and UNREAD."""
+        try:
+            return decide(index, shard)
+        except PartUnreadable as error:
+            if (current := part_of(file.current, index)) is None:
+                raise OSError(str(error)) from error
+            self._unread = f"a table is served as it was before: {error}"
+            return current, UNREAD
+
+    def _tags(self, made_with: Iterable[bytes | None]) -> TagKeys:
+        """The keys of the tags of shards that were *made_with* keys of these names."""
         current = self._files.receiver.current
-        return tag_keys((shard.tag_key_id for shard in shards), self._tag_key(), current.tags if current else None)
+        return tag_keys(made_with, self._tag_key(), current.tags if current else None)
 
     def _receiver_part(self, index: int, shard: RouteParts) -> tuple[NamedPart, int]:
         """What the receiver may be given of a shard, and how many subscriptions are held back."""
-        current = _part(self._files.receiver.current, index)
+        current = part_of(self._files.receiver.current, index)
         if current is not None and current.name == shard.receiver:
             return NamedPart(shard.receiver, shard.revision), 0
         known = ReceiverShard(
@@ -258,7 +280,7 @@ class Follower:
 
     def _forwarder_part(self, index: int, shard: RouteParts) -> tuple[NamedPart, int]:
         """What the forwarder is to have of a shard, and how many subscriptions are leaving."""
-        current = _part(self._files.forwarder.current, index)
+        current = part_of(self._files.forwarder.current, index)
         if current is None or current.name == shard.forwarder:
             return NamedPart(shard.forwarder, shard.revision), 0
         known = ForwarderShard(
@@ -279,10 +301,13 @@ class Follower:
                 None if self._clock() - self._forwarder.heard > SILENCE or not self._forwarder.running else frozenset()
             )
         found = [self._forwarder_versions.get(version) for version in self._forwarder.versions]
-        parts = [part for each in found if (part := _part(each, index)) is not None]
+        parts = [part for each in found if (part := part_of(each, index)) is not None]
         if len(parts) < len(found) or not parts:
             return frozenset()
-        return frozenset.intersection(*(self._target.subscription_uids(part.name) for part in parts))
+        try:
+            return frozenset.intersection(*(self._target.subscription_uids(part.name) for part in parts))
+        except PartUnreadable:
+            return frozenset()
 
     def _receivers_serve(self, index: int) -> Sequence[frozenset[str]] | None:
         """Subscriptions of a shard by worker, or that a worker served a moment ago; None: not known."""
@@ -292,10 +317,13 @@ class Follower:
         found = [in_file, *(self._receiver_versions.get(version) for version in self._in_use if version)]
         if in_file is None:
             found = found[1:]
-        parts = [_part(each, index) for each in found]
+        parts = [part_of(each, index) for each in found]
         if any(part is None for part in parts):
             return None
-        return [self._target.endpoint_uids(part.name) for part in parts if part is not None]
+        try:
+            return [self._target.endpoint_uids(part.name) for part in parts if part is not None]
+        except PartUnreadable:
+            return None
 
     # --- telling
 
@@ -310,7 +338,7 @@ class Follower:
             == [(part.name, part.revision) for part in receiver.parts]
             and [each.revision for each in shards] == [part.revision for part in forwarder.parts]
             and receiver.hostnames == _hostnames(shards)
-            and receiver.tags == self._tags(shards)
+            and receiver.tags == self._tags(each.tag_key_id for each in shards)
         )
 
     def _served(self) -> bool:
@@ -368,17 +396,5 @@ class Follower:
         return "" if self._served() else "not all workers serve the newest snapshot yet"
 
 
-def _part(index: Index | None, shard: int) -> NamedPart | None:
-    return index.parts[shard] if index is not None and shard < len(index.parts) else None
-
-
 def _hostnames(shards: Sequence[RouteParts]) -> tuple[str, ...]:
     return tuple(sorted({name for shard in shards for name in shard.hostnames}))
-
-
-def _remember(versions: dict[str, Index], index: Index | None) -> None:
-    if index is not None:
-        versions.pop(index.version, None)
-        versions[index.version] = index
-        while len(versions) > REMEMBERED:
-            del versions[next(iter(versions))]

@@ -4,9 +4,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 from hookline_receiver.agent.pod import Serving
+from hookline_receiver.agent.snapshots import Index, NamedPart
 
 SILENCE = 10.0
 """Seconds after which a forwarder that does not answer is not waited for: it is told by its file, like one that starts."""
+
+REMEMBERED = 256
+"""Versions that are known by what was in them: programs serve one of the last two."""
 
 
 @dataclass(slots=True)
@@ -29,3 +33,17 @@ class Seen:
             self.versions = serving.versions
         self.running, self.held = serving.running, serving.held
         return (self.running, self.versions) != before
+
+
+def part_of(index: Index | None, shard: int) -> NamedPart | None:
+    """The part of a *shard*; None: there is none."""
+    return index.parts[shard] if index is not None and shard < len(index.parts) else None
+
+
+def remember(versions: dict[str, Index], index: Index | None) -> None:
+    """Add to *versions*, by name, what was in this one; the oldest go."""
+    if index is not None:
+        versions.pop(index.version, None)
+        versions[index.version] = index
+        while len(versions) > REMEMBERED:
+            del versions[next(iter(versions))]

@@ -107,12 +107,13 @@ class SnapshotFile:
         return name
 
     def read(self, name: str) -> bytes:
-        """The content of a part; b"" (which is a part without entries) where it can't be read: somebody is told."""
+        """The content of a part. Raises PartUnreadable: it is no part without entries, nothing may be made of it."""
         try:
             return read_part(self.path, name)
-        except PartUnreadable as error:
-            log.error("a part can't be read", extra={"reason": str(error)})
-            return b""
+        except PartUnreadable:
+            with self._lock:
+                self._good.discard(name)  # written again if it comes again
+            raise
 
     def write(self, index: Index) -> bool:
         """Replace the index by one with the same content as *index*, unless it is there already. Raises OSError."""

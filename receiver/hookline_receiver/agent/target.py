@@ -120,19 +120,19 @@ class Target:
         return [text for collector in self._collectors.values() for text in collector.troubles.values()]
 
     def endpoint_uids(self, part: str) -> frozenset[str]:
-        """Subscriptions in a part of the receiver's."""
+        """Subscriptions in a part of the receiver's. Raises PartUnreadable."""
         if part not in self._uids:
             self._uids[part] = endpoint_uids(self._files.receiver.read(part))
         return self._uids[part]
 
     def subscription_uids(self, part: str) -> frozenset[str]:
-        """Subscriptions in a part of the forwarder's."""
+        """Subscriptions in a part of the forwarder's. Raises PartUnreadable."""
         if part not in self._uids:
             self._uids[part] = subscription_uids(self._files.forwarder.read(part))
         return self._uids[part]
 
     def opened_by(self, credential: str) -> Sequence[str]:
-        """The subscriptions that *credential* opens, by uid."""
+        """The subscriptions that *credential* opens, by uid. Raises PartUnreadable."""
         return [uid for part in self.routes or () for uid in self._credentials_of(part.receiver).get(credential, ())]
 
     def forget(self) -> int:
