@@ -136,6 +136,16 @@ def report_gateway(gateway: WebhookGateway) -> ObjectReport:
     return ObjectReport("WebhookGateway", metadata.key, metadata.uid, metadata.generation, accepted, ())
 
 
+def report_fault(metadata: Metadata) -> ObjectReport:
+    """What is to be said of a subscription that could not be compiled for a fault of ours."""
+    message = (
+        "could not be compiled for a fault of Hookline's own, which the operator's log describes; "
+        "it is served as it was before, if it was"
+    )
+    problem = Problem(Severity.ERROR, Reason.INTERNAL_ERROR, message, f"WebhookSubscription {metadata.key}")
+    return _refused("WebhookSubscription", metadata, (problem,))
+
+
 def crowded_out(report: ObjectReport, size: int) -> ObjectReport:
     """What is to be said of a subscription of *size* bytes for which there is no room among others."""
     message = (

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     DEDICATED_NOT_ALLOWED = "DedicatedNotAllowed"
     TOO_MANY_DEDICATED = "TooManyDedicated"
     TOO_LARGE = "TooLarge"
+    INTERNAL_ERROR = "InternalError"
     PATH_NOT_ALLOWED = "PathNotAllowed"
     PATH_CONFLICT = "PathConflict"
     SECRET_NOT_FOUND = "SecretNotFound"

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from hookline_operator.observe.kinds import kinds
 from hookline_operator.observe.objects import Change, KindName
 from hookline_operator.resource_types import ROUTE_TABLES, ResourceType
 from hookline_operator.verifiers import VerifierLimits, Verifiers
+from hookline_routes.expression import complaints_about
 from hookline_routes.inputs import NeededVerifier
 from hookline_routes.resource import ObjectKey
 from hookline_routes.shard import join
@@ -233,6 +234,18 @@ class Told:
     planes: list[str] = field(default_factory=list)
 
 
+class FaultyVerifiers(Verifiers):
+    """Raises where one of the passwords `faults` is asked for: an error that nobody foresaw, in the middle of compiling."""
+
+    faults: frozenset[str] = frozenset()
+
+    def find(self, needed: NeededVerifier) -> routing.Verifier | None:
+        """As of Verifiers."""
+        if needed.password in self.faults:
+            raise RuntimeError("a fault of ours")
+        return super().find(needed)
+
+
 FAST = RoutesSettings(
     HOME, soonest=0.0, latest=0.001, look_every=3600.0, verifiers=VerifierLimits(patience=0.01, longest_pause=0.05)
 )
@@ -247,6 +260,7 @@ class Replica:
         world: World,
         settings: RoutesSettings = FAST,
         make: Callable[[NeededVerifier, bytes], routing.Verifier] = quick,
+        judge: Callable[[Sequence[str]], object] = complaints_about,
     ) -> None:
         self.api, self.world, self.told = api, world, Told()
         self.cluster = Cluster(kinds(HOME), HOME)
@@ -257,9 +271,11 @@ class Replica:
             self.made.append(needed)
             return make(needed, salt)
 
-        verifiers = Verifiers(TAG_KEY, self._add, settings.verifiers, make=making)
+        self.verifiers = FaultyVerifiers(TAG_KEY, self._add, settings.verifiers, make=making)
         listeners = Listeners(self.told.status.extend, self.told.planes.extend)
-        self.lane = RoutesLane(self.cluster, api, self.verify, TAG_KEY, settings, listeners, verifiers=verifiers)
+        self.lane = RoutesLane(
+            self.cluster, api, self.verify, TAG_KEY, settings, listeners, verifiers=self.verifiers, judge=judge
+        )
         self._term: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ DO: Mapping[str, str] = {
     "DedicatedNotAllowed": "use spec.dataPlane.mode Shared, or ask the gateway's owner to allow dedicated planes",
     "TooManyDedicated": "use spec.dataPlane.mode Shared here or elsewhere, or ask the gateway's owner for a higher limit",
     "TooLarge": "make the subscription smaller: fewer routes, shorter expressions",
+    "InternalError": "report it with what the operator's log says of the object; another way to write it may do meanwhile",
     "PathNotAllowed": "choose a path that begins with the namespace, or leave spec.path out",
     "PathConflict": "choose another spec.path, or leave it out; the oldest subscription keeps a path",
     # ResolvedRefs

@@ -23,13 +23,13 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hookline_operator.apply.api import ApiError, Conflict
 from hookline_operator.apply.ration import Ration, RationLimits
 from hookline_operator.apply.route_tables import RouteTables, TablesApi
-from hookline_operator.decide.routing import SUBSCRIPTION, ReportKey, RoutingState, Turn
+from hookline_operator.decide.routing import SUBSCRIPTION, Fault, ReportKey, RoutingState, Turn
 from hookline_operator.decide.shards import ShardName, shards_in
 from hookline_operator.ports import ClusterView, ShardRevision
 from hookline_operator.verifiers import VerifierLimits, Verifiers
@@ -101,6 +101,7 @@ class RoutesLane:
         *,
         clock: Callable[[], float] = time.monotonic,
         verifiers: Verifiers | None = None,
+        judge: Callable[[Sequence[str]], object] = complaints_about,
     ) -> None:
         """*verify* holds the cluster against consistent lists; the keys of what it corrects are added before it returns."""
         self.queue: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace)
@@ -111,12 +112,15 @@ class RoutesLane:
         self._verify = verify
         self._settings = settings
         self._listeners = listeners
+        self._judge_expressions = judge
         self._clock = clock
         self._tag_key_id = tag_key_id(tag_key)
         self._rules = Rules(gateway_namespace=settings.namespace, cluster_default=settings.cluster_default)
         self._unjudged: WorkQueue[ObjectKey] = WorkQueue(lambda key: key.namespace)
         self._judged: dict[ObjectKey, object] = {}
         """The subscriptions whose expressions were judged, as they were then."""
+        self._faulty: dict[ObjectKey, object] = {}
+        """The subscriptions whose compilation has failed, as they were then."""
         self._shards: WorkQueue[ShardName] = WorkQueue(lambda shard: shard.plane, backoff=Backoff(0.25, 30.0))
         self._ration = Ration(settings.ration, clock)
         self._forget()
@@ -243,6 +247,7 @@ class RoutesLane:
             turn = self._state.turn(self._cluster, some, self.verifiers)
             reports |= turn.reports
             self.verifiers.want(turn.missing)
+            self._note(turn.faults)
             self.queue.add(turn.more)
             await asyncio.sleep(0)
         # Who can't be read is attached to nothing, and was in no turn.
@@ -270,15 +275,20 @@ class RoutesLane:
 
     async def _judge(self, key: ObjectKey) -> None:
         resource = self._resource(key)
-        for text in _expressions(resource):
-            complaints_about([text])
-            await asyncio.sleep(0)
+        try:
+            for text in _expressions(resource):
+                self._judge_expressions([text])
+                await asyncio.sleep(0)
+        except Exception:
+            # Compiling meets the same, and says so of this subscription; nobody else's may wait for that.
+            log.exception("an expression can't be judged", extra={"subscription": str(key)})
         self._judged[key] = resource
 
     async def _judge_all(self) -> None:
         there = tuple(self._cluster.subscriptions)
-        for key in self._judged.keys() - set(there):
-            self._judged.pop(key, None)
+        for known in (self._judged, self._faulty):
+            for key in known.keys() - set(there):
+                known.pop(key, None)
         for key in there:
             if not self._is_judged(key):
                 await self._judge(key)
@@ -334,11 +344,19 @@ class RoutesLane:
             self.queue.done(key)
         self.queue.add(turn.more)
         self.verifiers.want(turn.missing)
+        self._note(turn.faults)
         self._publish_soon(turn)
         if turn.shards:
             self._listeners.endpoints(frozenset(shard.plane for shard in turn.shards))
         if turn.reports:
             self._listeners.status(turn.reports)
+
+    def _note(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            key, resource = fault.subscription, self._resource(fault.subscription)
+            if self._faulty.get(key) is not resource:
+                log.error("a subscription can't be compiled", extra={"subscription": str(key)}, exc_info=fault.error)
+            self._faulty[key] = resource
 
     def _publish_soon(self, turn: Turn) -> None:
         now = self._clock()

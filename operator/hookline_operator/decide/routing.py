@@ -29,12 +29,13 @@ from hookline_operator.decide.shards import (
     whole_entry,
 )
 from hookline_operator.ports import ClusterView
-from hookline_routes.attach import Attached, Attachments, Rules
+from hookline_routes.attach import Attached, Attachments, Rules, Verdict
 from hookline_routes.compile import (
     CompiledSubscription,
     Entry,
     compile_subscription,
     crowded_out,
+    report_fault,
     report_gateway,
     report_unreadable,
 )
@@ -70,6 +71,14 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """A subscription whose compilation has failed: it stays as it was."""
+
+    subscription: ObjectKey
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What has changed."""
 
@@ -83,6 +92,8 @@ class Turn:
     """Verifiers that the compiled ones wait for."""
     more: tuple[ObjectKey, ...] = ()
     """To be compiled in another turn, as it was too much for this one."""
+    faults: tuple[Fault, ...] = ()
+    """What should not have happened, to be logged."""
     causes: Mapping[ShardName, frozenset[str]] = field(default_factory=dict)
     """The namespaces whose subscriptions have changed a shard; none where something of the platform's has too."""
 
@@ -149,6 +160,7 @@ class _Changes:
     urgent: set[ShardName] = field(default_factory=set)
     reports: set[ReportKey] = field(default_factory=set)
     missing: list[Missing] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     causes: dict[ShardName, set[str]] = field(default_factory=dict)
     cause: str = ""
     """The namespace of the subscription that is looked at; "": something else."""
@@ -216,8 +228,14 @@ class RoutingState:
                 if room < 0:
                     more.append(key)
                     continue
-            compiled = compile_subscription(verdict, surroundings) if verdict else self._unattached(key, view)
-            self._take(key, compiled, changes)
+            try:
+                compiled = compile_subscription(verdict, surroundings) if verdict else self._unattached(key, view)
+            except Exception as error:  # noqa: BLE001 - see below
+                # Nothing should raise here; if one subscription does, all others must not wait for a release that mends it.
+                changes.faults.append(Fault(key, error))
+                self._leave(key, verdict, changes)
+            else:
+                self._take(key, compiled, changes)
         changes.cause = ""
         self._look_at_planes(changes)
         self._make_room(changes)
@@ -227,6 +245,7 @@ class RoutingState:
             frozenset(changes.reports),
             tuple(changes.missing),
             tuple(more),
+            tuple(changes.faults),
             {shard: frozenset(causes) for shard, causes in changes.causes.items() if "" not in causes},
         )
 
@@ -378,6 +397,17 @@ class RoutingState:
             self._placed[key] = new
             self._by_uid[new.uid] = key
         changes.missing += [Missing(key, each) for each in compiled.missing] if compiled else []
+
+    def _leave(self, key: ObjectKey, verdict: Verdict | None, changes: _Changes) -> None:
+        """Have it served as it was, unless its place may be another's by now."""
+        if verdict is None:
+            return
+        metadata, old = verdict.subscription.metadata, self._placed.get(key)
+        same = old is not None and (old.uid, old.allowed.path) == (metadata.uid, verdict.subscription.path)
+        if same and old and isinstance(verdict, Attached) and old.home.plane.partition(".")[0] == verdict.shared_plane:
+            self._report(SUBSCRIPTION, key, report_fault(metadata), changes)
+        else:
+            self._take(key, CompiledSubscription(None, report_fault(metadata)), changes)
 
     def _place(self, entry: Entry) -> _Placed:
         attached, endpoint = entry.attached, entry.endpoint
