@@ -10,14 +10,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from hookline_receiver.agent.contents import with_subscriptions, without_endpoints
 from hookline_receiver.agent.order import ForwarderShard, ReceiverShard, held_back, leaving
 from hookline_receiver.agent.pod import Absent, Serving, Silent
 from hookline_receiver.agent.report import Report, Use
-from hookline_receiver.agent.seen import SILENCE, Seen, part_of, remember
+from hookline_receiver.agent.seen import SILENCE, Seen, Waiting, part_of, remember
 from hookline_receiver.agent.snapshots import Index, NamedPart, SnapshotFile
 from hookline_receiver.agent.tags import tag_keys
 from hookline_receiver.agent.target import Files, RouteParts, Target
@@ -46,14 +45,6 @@ class Programs(Protocol):
 
     async def credentials(self) -> Mapping[str, int]:
         """When each credential was last used, seconds since the epoch; raises Absent or Silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What the last step had to leave for later."""
-
-    held_back: int = 0
-    leaving: int = 0
 
 
 class Follower:
@@ -90,6 +81,8 @@ class Follower:
         self._unread = ""
         self.waiting = Waiting()
         self.report = Report((), False, "starting")
+        self.subscriptions = 0
+        """Published, when the last step was taken: counted there, as it may read files."""
         self.snapshots_written = 0
         self.served_all_at_start = False
         self.caught_up = False
@@ -240,6 +233,8 @@ class Follower:
             wrote = True
             remember(self._receiver_versions, self._files.receiver.current)
         self.waiting = Waiting(held, left)
+        with suppress(PartUnreadable):
+            self.subscriptions = sum(len(self._target.subscription_uids(each.forwarder)) for each in shards)
         return wrote
 
     def _or_before(

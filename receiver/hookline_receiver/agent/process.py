@@ -132,7 +132,7 @@ class Agent:
                 "snapshot_age_seconds": now - follower.written_at if follower.written_at else -1,
                 "unserved_seconds": now - follower.unserved_since if follower.unserved_since else 0,
                 "bad_tables": len(target.troubles),
-                "subscriptions": sum(len(target.subscription_uids(each.forwarder)) for each in target.routes or ()),
+                "subscriptions": follower.subscriptions,
                 "held_back": follower.waiting.held_back,
                 "leaving": follower.waiting.leaving,
                 "tags_incomplete": follower.tags_incomplete,

@@ -35,6 +35,14 @@ class Seen:
         return (self.running, self.versions) != before
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the last step had to leave for later."""
+
+    held_back: int = 0
+    leaving: int = 0
+
+
 def part_of(index: Index | None, shard: int) -> NamedPart | None:
     """The part of a *shard*; None: there is none."""
     return index.parts[shard] if index is not None and shard < len(index.parts) else None
