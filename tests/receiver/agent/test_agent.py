@@ -17,6 +17,7 @@ from support.kubernetes.kinds import install_kinds
 from support.kubernetes.plane import ControlPlane, PlaneOptions
 from support.kubernetes.process import Processes
 from support.processes import descendants
+from support.rbac import install_agent_rights
 from support.receiver import USERNAME, Credential, basic
 from support.waiting import until_sync
 
@@ -26,8 +27,9 @@ NEW_KEY = b"the tag key that is mounted next"
 
 @pytest.fixture
 def pod(tmp_path: Path, plane: ControlPlane, kinds: None, namespace: str, processes: Processes) -> Iterator[Pod]:
-    """A pod whose plane has every table, with one tenant."""
+    """A pod whose plane has every table, with one tenant; its agent has the rights of the chart and no others."""
     with a_pod(tmp_path, plane, namespace, processes) as made:
+        (made.keys / "token").write_text(install_agent_rights(plane, namespace))
         made.publisher.entries[CHAT.subscription.ref.uid] = CHAT
         made.publisher.publish_all()
         yield made
