@@ -34,6 +34,9 @@ SLICE = 0.005
 AGAIN_AFTER = 2.0
 """Seconds until kopf is started again after it has failed."""
 
+LOOK_EVERY = 0.05
+"""Seconds between two looks at whether to stop."""
+
 CLOSING = 0.2
 """Seconds for connections to close."""
 
@@ -135,17 +138,26 @@ class Feeds:
 
     async def _watch(self, kinds: list[Kind], namespaces: tuple[str, ...]) -> None:
         where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
+        # A threading.Event would be waited for by a thread of kopf's, which outlives a failure: `run` would wait for ever.
+        stop = asyncio.Event()
+        stopping = asyncio.create_task(self._pass_on(stop))
         try:
             await kopf.operator(
                 registry=self._registry(kinds),
                 settings=_settings(kinds),
                 standalone=True,
-                stop_flag=self._stopping,
+                stop_flag=stop,
                 **where,
             )
         finally:
+            stopping.cancel()
             # Connections with TLS are closed a moment after that was asked for; the loop must still turn then.
             await asyncio.sleep(CLOSING)
+
+    async def _pass_on(self, stop: asyncio.Event) -> None:
+        while not self._stopping.is_set():
+            await asyncio.sleep(LOOK_EVERY)
+        stop.set()
 
     def _registry(self, kinds: list[Kind]) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

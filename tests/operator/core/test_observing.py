@@ -210,6 +210,26 @@ async def test_a_verification_finds_what_feeds_have_missed(
 
 
 @pytest.mark.usefixtures("kinds")
+async def test_feeds_begin_anew_after_they_were_refused(
+    plane: ControlPlane, fault_proxy: FaultProxy, new_namespace: NewNamespace
+) -> None:
+    """An API server that starts answers 403 until it has read its roles; kopf ends at that, and must not stay ended."""
+    own, acme = new_namespace("own"), new_namespace("acme")
+    api = plane.api()
+    watches = matching(verb="watch", resource="webhooksubscriptions")
+    async with observing(plane, fault_proxy.url, own, feeds=True) as observed:
+        api.apply(a_subscription(acme, "before"))
+        await until(lambda: observed.has(acme, "before"))
+
+        with fault_proxy.inject(Answer(403), watches):
+            fault_proxy.reset(watches)
+            await until(lambda: observed.feeds.restarts > 0, within=40, what="kopf given up, and started again")
+
+        api.apply(a_subscription(acme, "after"))
+        await until(lambda: observed.has(acme, "before", "after"))
+
+
+@pytest.mark.usefixtures("kinds")
 async def test_what_is_deleted_in_a_gap_that_ends_in_410_is_found(
     plane: ControlPlane, fault_proxy: FaultProxy, new_namespace: NewNamespace
 ) -> None:
