@@ -10,7 +10,9 @@ Wires the operator and runs its parts until it is told to stop.
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from kubernetes.aio.client import ApiClient
 
@@ -22,7 +24,7 @@ from hookline_operator.observe.authorities import Authorities, AuthorityPace
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.dependents import dependents, everything
 from hookline_operator.observe.feeds import Feeds
-from hookline_operator.observe.kinds import kinds
+from hookline_operator.observe.kinds import Identity, kinds
 from hookline_operator.observe.objects import Change, KindName
 from hookline_operator.observe.verification import Verification
 from hookline_operator.ops import OperatorState, OpsServer
@@ -46,7 +48,7 @@ class Operator:
     def __init__(self, settings: Settings, client: ApiClient) -> None:
         self._settings = settings
         self._cluster = Cluster(
-            kinds(settings.namespace, settings.watched_secret_namespaces), settings.default_namespace
+            kinds(settings.namespace, settings.watched_secret_namespaces), settings.default_namespace, _tell_unreadable
         )
         reading = Api(client)
         lease_api = Api(client, limits=LEASE_CALL)
@@ -228,3 +230,14 @@ def _gateway_spec(settings: Settings) -> dict[str, object] | None:
         return dict(gateway_spec(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Misconfigured(f"the default gateway's spec can't be read: {error}") from error
+
+
+def _tell_unreadable(kind: KindName, seen: Identity, error: Exception) -> None:
+    # SECURITY: the error's own words may quote the object, a Secret among them.
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    fields = {"kind": kind.value, "object": str(seen.key), "version": seen.resource_version}
+    log.error(
+        "an object can't be read; it stays as it was known",
+        extra={**fields, "error": type(error).__name__, "where": where},
+    )

@@ -7,8 +7,7 @@ not there is known up to the kind's position, and up to its own deletion where t
 of ours stays as it was known, at the version of then, so that each sweep tries it again.
 """
 
-import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -26,8 +25,6 @@ from hookline_operator.observe.objects import (
 )
 from hookline_operator.observe.references import Named, References
 from hookline_routes.resource import ConfigMap, ObjectKey, ReferenceGrant, Secret
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +62,20 @@ class _Store:
 
 
 class Cluster:
-    """Implements `ports.ClusterView`. *default_namespace*: whose gateways are meant without a namespace; "": nobody's here."""
+    """Implements `ports.ClusterView`."""
 
-    def __init__(self, kinds: Iterable[Kind], default_namespace: str = "") -> None:
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        default_namespace: str = "",
+        on_unreadable: Callable[[KindName, Identity, Exception], None] = lambda kind, seen, error: None,
+    ) -> None:
+        """
+        *default_namespace*: whose gateways are meant without a namespace; "": nobody's here.
+
+        *on_unreadable* hears once of each version that a reader failed on; the object stays as it was known.
+        """
+        self._on_unreadable = on_unreadable
         self._kinds = {kind.name: kind for kind in kinds}
         self._stores = {name: _Store() for name in KindName}
         self._namespaces: dict[str, Namespace] = {}
@@ -255,11 +263,10 @@ class Cluster:
         store = self._stores[kind]
         try:
             old, new = store.values.get(seen.key), self._kinds[kind].read(body)
-        except Exception:
+        except Exception as error:
             # No body should do this; if one does, nobody else's object may wait for a new release.
             if store.failed.get(seen.key) != seen.resource_version:
-                fields = {"kind": kind.value, "object": str(seen.key), "version": seen.resource_version}
-                log.exception("an object can't be read; it stays as it was known", extra=fields)
+                self._on_unreadable(kind, seen, error)
             store.failed[seen.key] = seen.resource_version
             return None
         # Only now: what is not read is not known, and the next sweep tries again.
