@@ -8,6 +8,7 @@ from typing import Any
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.kinds import kinds
 from hookline_operator.observe.objects import Change, KindName, Value
+from hookline_routes.resource import ObjectKey
 
 Body = dict[str, Any]
 
@@ -26,11 +27,14 @@ class FaultyReader:
     def __init__(self, kind: KindName, *fails: str) -> None:
         self._row = next(each for each in kinds(OWN) if each.name == kind)
         self.fails = set(fails)
+        self.told: list[ObjectKey] = []
+        """Objects of which the cluster said that they could not be read."""
 
     def cluster(self) -> Cluster:
         """Empty, with this reader."""
         row = replace(self._row, read=self._read)
-        return Cluster([row if each.name == row.name else each for each in kinds(OWN)], OWN)
+        every = [row if each.name == row.name else each for each in kinds(OWN)]
+        return Cluster(every, OWN, lambda kind, seen, error: self.told.append(seen.key))
 
     def _read(self, body: Mapping[str, Any]) -> Value | None:
         if body["metadata"]["name"] in self.fails:

@@ -263,7 +263,7 @@ class Cluster:
         store = self._stores[kind]
         try:
             old, new = store.values.get(seen.key), self._kinds[kind].read(body)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see below
             # No body should do this; if one does, nobody else's object may wait for a new release.
             if store.failed.get(seen.key) != seen.resource_version:
                 self._on_unreadable(kind, seen, error)
