@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hookline_operator.observe.cluster import Cluster
 from hookline_operator.observe.kinds import kinds
 from hookline_operator.observe.objects import Change, KindName, Value
-from hookline_routes.resource import ObjectKey
+
+if TYPE_CHECKING:
+    from hookline_routes.resource import ObjectKey
 
 Body = dict[str, Any]
 
