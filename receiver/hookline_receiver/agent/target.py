@@ -146,9 +146,9 @@ class Target:
             stored_names = one.current.names if one.current else frozenset[str]()
             (receiver if one is files.receiver else forwarder).update(stored_names)
         # Copied at once: threads that store what the watches bring add to them meanwhile.
-        uids, credentials = list(self._uids.items()), list(self._credentials.items())
-        self._uids = {name: known for name, known in uids if name in receiver or name in forwarder}
-        self._credentials = {name: held for name, held in credentials if name in receiver}
+        uids, credentials = self._uids.copy(), self._credentials.copy()
+        self._uids = {name: known for name, known in uids.items() if name in receiver or name in forwarder}
+        self._credentials = {name: held for name, held in credentials.items() if name in receiver}
         return files.receiver.prune(receiver) + files.forwarder.prune(forwarder) + files.endpoints.prune(endpoints)
 
     # --- what the watches bring
