@@ -160,6 +160,7 @@ async def test_what_a_worker_serves_by_a_part_that_is_gone_may_be_anything(pod: 
         pod.serve()
         await until(lambda: len(pod.receives()) == 3)
         pod.serve()
+        await until(lambda: set(pod.follower._in_use) == {pod.receiver_serves})
         await pod.publish(3, CHAT)
         await until(lambda: pod.receives() == {CHAT_UID})
         for part in pod.files.receiver.path.with_suffix(".parts").iterdir():
