@@ -59,7 +59,8 @@ async def test_whatever_goes_wrong_for_long_it_ends_where_the_objects_are(
     chance = random.Random(SEED)
     churn = Churn(installation.plane, chance, prefix="mixed")
     churn.begin()
-    with Replicas(installation, {"sweep_seconds": "5", "lease_duration": "3", "lease_held": "2.4"}) as replicas:
+    # Longer than any delay: a write that is under way when another leads already may land, and is undone by the next look.
+    with Replicas(installation, {"sweep_seconds": "5", "lease_duration": "10", "lease_held": "8"}) as replicas:
         proxies = []
         for _ in range(2):
             replica = replicas.start()
