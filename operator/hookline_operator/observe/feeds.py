@@ -37,6 +37,10 @@ AGAIN_AFTER = 2.0
 LOOK_EVERY = 0.05
 """Seconds between two looks at whether to stop."""
 
+ENDING = 6.0
+"""Seconds that kopf has to end after a failure: it lets its tasks finish for five."""
+CANCELLATIONS = 25
+"""How often what has not ended is cancelled then."""
 CLOSING = 0.2
 """Seconds for connections to close."""
 
@@ -141,14 +145,14 @@ class Feeds:
         # A threading.Event would be waited for by a thread of kopf's, which outlives a failure: `run` would wait for ever.
         stop = asyncio.Event()
         stopping = asyncio.create_task(self._pass_on(stop))
+        mine = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(kinds), settings=_settings(kinds), standalone=True, stop_flag=stop, **where
+        )
+        running = asyncio.create_task(kopf.run_tasks(tasks, ignored=mine))
         try:
-            await kopf.operator(
-                registry=self._registry(kinds),
-                settings=_settings(kinds),
-                standalone=True,
-                stop_flag=stop,
-                **where,
-            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await _ended(running, mine)
         finally:
             stopping.cancel()
             # Connections with TLS are closed a moment after that was asked for; the loop must still turn then.
@@ -210,6 +214,25 @@ class Feeds:
         if self._events and not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon(self._apply)
+
+
+async def _ended(running: "asyncio.Task[None]", others: "set[asyncio.Task[Any]]") -> None:
+    """
+    Return when kopf has ended, or raise what it ended with.
+
+    It cancels its tasks once and waits for ever. A watch that is cancelled while it asks for its stream takes that for a
+    pause, and goes on: such ones are cancelled again.
+    """
+    for seconds in (ENDING, *(CLOSING for _ in range(CANCELLATIONS))):
+        await asyncio.wait((running,), timeout=seconds)
+        if running.done():
+            break
+        for task in asyncio.all_tasks() - others - {running}:
+            task.cancel()
+    else:
+        log.error("kopf does not end", extra={"tasks": len(asyncio.all_tasks() - others)})
+        running.cancel()
+    await running
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
