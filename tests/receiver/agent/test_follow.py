@@ -61,12 +61,13 @@ class Pod:
         """As `Programs`."""
         return {CHAT.endpoint.verifiers[0].credential: 1}
 
-    def serve(self) -> None:
-        """Both programs serve what is in the files."""
+    def served(self) -> "Pod":
+        """The same, once both programs serve what is in the files by now: a file is there before it is the one in force."""
         assert self.files.receiver.current is not None
         assert self.files.forwarder.current is not None
         self.receiver_serves = self.files.receiver.current.version
         self.forwarder_serves = self.files.forwarder.current.version
+        return self
 
     def lose(self, file: SnapshotFile) -> None:
         """The disk gives the part back no more."""
@@ -98,7 +99,7 @@ def pod(tmp_path: Path) -> Pod:
     asyncio.run(leave())
     made = Pod(tmp_path)
     made.target.open()
-    made.serve()
+    made.served()
     return made
 
 
@@ -157,10 +158,8 @@ async def test_what_a_worker_serves_by_a_part_that_is_gone_may_be_anything(pod: 
     async with running(pod):
         await pod.publish(2, CHAT, a_tenant("more"), CALLS)
         await until(lambda: len(pod.delivers()) == 3)
-        pod.serve()
-        await until(lambda: len(pod.receives()) == 3)
-        pod.serve()
-        await until(lambda: set(pod.follower._in_use) == {pod.receiver_serves})
+        await until(lambda: len(pod.served().receives()) == 3)
+        await until(lambda: set(pod.served().follower._in_use) == {pod.receiver_serves})
         await pod.publish(3, CHAT)
         await until(lambda: pod.receives() == {CHAT_UID})
         for part in pod.files.receiver.path.with_suffix(".parts").iterdir():
